@@ -1,0 +1,45 @@
+import type { Readable } from 'node:stream'
+
+/**
+ * Bytes under opaque keys. Three implementations (memory, folder, S3) pass one contract suite.
+ * Absent is a value, failure is an exception (STORE_UNAVAILABLE). A write is all or nothing: a reader never sees a part
+ * of it, and a write that fails or is cut off leaves the key as it was.
+ */
+export interface BlobStore {
+  stat(key: string): Promise<BlobStat | undefined>
+  /** Bytes of the key, or of [start, end). Throws BLOB_NOT_FOUND, RANGE_INVALID. */
+  read(key: string, range?: ByteRange, signal?: AbortSignal): Promise<Readable>
+  /**
+   * Stores the body. `ifAbsent`: does nothing to a key that exists and answers `written: false`; `ifMatch`: replaces
+   * only the version with this etag, else throws REF_CONFLICT.
+   */
+  write(key: string, body: BlobBody, condition?: WriteCondition): Promise<WriteResult>
+  /** Absent is fine. */
+  delete(key: string): Promise<void>
+  /** Every key that begins with `prefix`, ascending. */
+  list(prefix: string): AsyncIterable<BlobStat>
+  /** A URL that serves the key without us for so long, or undefined where the store cannot make one. */
+  signedUrl(key: string, ttlSeconds: number, fileName?: string): Promise<string | undefined>
+}
+
+export interface BlobStat {
+  readonly key: string
+  readonly size: number
+  /** Changes whenever the content does; opaque. */
+  readonly etag: string
+  readonly modified: Date
+}
+
+/** [start, end) */
+export interface ByteRange {
+  readonly start: number
+  readonly end: number
+}
+
+/** Small things as bytes, big ones as a file that stays in place until the write resolves. */
+export type BlobBody = Uint8Array | { readonly path: string; readonly size: number }
+export type WriteCondition = { readonly ifAbsent: true } | { readonly ifMatch: string }
+export interface WriteResult {
+  readonly etag: string
+  readonly written: boolean
+}
