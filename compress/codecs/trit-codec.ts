@@ -18,7 +18,7 @@ export interface TritCodec {
   sideLength(bytes: Uint8Array, offset: number, rows: number, cols: number): number
   encodeFrame(parts: readonly EncodePart[]): Uint8Array
   /**
-   * For each part, its non-zeros as (index within the part | SIGN_BIT for -1), in no promised order.
+   * For each part, its non-zeros as (index within the part | SIGN_BIT for -1), ascending by index.
    * Throws CONTAINER_INVALID on anything an encoder could not have written; never reads past `bytes`, never allocates
    * more than the part's cells allow.
    */
