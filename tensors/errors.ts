@@ -7,6 +7,7 @@ export type TensorErrorCode =
   | 'TENSOR_NOT_FOUND'
   | 'ADAPTER_CONFIG_INVALID'
   | 'ADAPTER_SHAPE_MISMATCH' // lora_A and lora_B of one module do not fit together
+  | 'WEIGHTS_NOT_FOUND' // a path without weights, or with several sets of them
   | 'SOURCE_TRUNCATED' // a byte source ended before the bytes that were promised
 
 export class TensorError extends CodedError<TensorErrorCode> {}
