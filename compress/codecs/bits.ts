@@ -7,6 +7,10 @@ export class BitWriter {
   #pending = 0
   #pendingBits = 0
 
+  get bitLength(): number {
+    return this.#length * 8 + this.#pendingBits
+  }
+
   /** The low `width` bits of `value`, lowest first. width <= 24. */
   write(value: number, width: number): void {
     this.#pending |= (value & (2 ** width - 1)) << this.#pendingBits

@@ -2,9 +2,10 @@
 import { CompressError } from '../errors.ts'
 import { bitplane } from './bitplane.ts'
 import { rice } from './rice.ts'
+import { sgr } from './sgr.ts'
 import type { TritCodec } from './trit-codec.ts'
 
-const CODECS: readonly TritCodec[] = [bitplane, rice]
+const CODECS: readonly TritCodec[] = [bitplane, rice, sgr]
 
 export function codecById(id: number): TritCodec {
   return known(

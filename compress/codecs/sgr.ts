@@ -1,0 +1,23 @@
+/**
+ * Codec 3, "stratified gap rANS": rows and columns are sorted into density classes, and the gaps between non-zeros are
+ * coded per pair of classes with static geometric tables. CODECS.md, "SGR".
+ */
+import { chooseClasses } from './choose-classes.ts'
+import { decodeSgrFrame, encodeSgrFrame, type SgrCoder } from './sgr-frame.ts'
+import { referenceCoder } from './sgr-reference.ts'
+import { readSide, writeSide } from './sgr-side.ts'
+import type { TritCodec } from './trit-codec.ts'
+
+export const sgr: TritCodec = sgrWith(referenceCoder)
+
+/** SGR with the given inner loops; the bytes do not depend on them. */
+export function sgrWith(coder: SgrCoder): TritCodec {
+  return {
+    id: 3,
+    name: 'sgr',
+    chooseSide: (counts) => writeSide(chooseClasses(counts)),
+    sideLength: (bytes, offset, rows, cols) => readSide(bytes, offset, rows, cols).length,
+    encodeFrame: (parts) => encodeSgrFrame(coder, parts),
+    decodeFrame: (bytes, parts) => decodeSgrFrame(coder, bytes, parts),
+  }
+}
