@@ -71,7 +71,7 @@ export function toF32(bytes: Uint8Array, dtype: Dtype): Float32Array {
   }
   switch (dtype) {
     case 'F32':
-      return new Float32Array(aligned(bytes, 4).slice().buffer)
+      return new Float32Array(new Uint8Array(bytes).buffer)
     case 'BF16':
       return widenBf16(new Uint16Array(...view(bytes, 2)))
     case 'F16':
@@ -138,7 +138,8 @@ function unsupported(dtype: Dtype, why: string): TensorError {
 
 /** The same bytes at an offset a typed array of `size`-byte values accepts; copied only where they are not. */
 function aligned(bytes: Uint8Array, size: number): Uint8Array {
-  return bytes.byteOffset % size === 0 ? bytes : bytes.slice()
+  // The constructor always copies; `slice` of a Node Buffer would be a view.
+  return bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes)
 }
 
 /** Constructor arguments of a typed array over `bytes`. */

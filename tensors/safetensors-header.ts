@@ -113,8 +113,8 @@ export function serialiseHeader(
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
   const members: string[] = []
+  checkWritable(tensors, metadata)
   if (Object.keys(metadata).length > 0) members.push(`"${METADATA_KEY}":${JSON.stringify(metadata)}`)
-  checkNames(tensors)
   let offset = 0
   for (const tensor of tensors) {
     const end = offset + tensorBytes(tensor)
@@ -137,14 +137,38 @@ export function serialiseHeader(
   return header
 }
 
-function checkNames(tensors: readonly TensorInfo[]): void {
+/** What is written must be readable again: the rules `parseHeader` applies to names, shapes and metadata. */
+function checkWritable(tensors: readonly TensorInfo[], metadata: Readonly<Record<string, string>>): void {
+  for (const [key, value] of Object.entries(metadata)) {
+    if (hasLoneSurrogate(key + value))
+      throw invalid(`${METADATA_KEY} ${quote(key)} holds half a surrogate pair`, { key })
+  }
+  checkTensorCount(tensors.length)
   const seen = new Set<string>()
-  for (const { name } of tensors) {
+  for (const { name, dtype, shape } of tensors) {
     checkName(name)
     if (name === METADATA_KEY) throw invalid(`no tensor may be called ${METADATA_KEY}`, { tensor: name })
     if (seen.has(name)) throw invalid(`tensor ${quote(name)} given twice`, { tensor: name })
     seen.add(name)
+    checkDimensions(name, shape)
+    byteCount(name, dtype, shape)
   }
+}
+
+function checkTensorCount(count: number): void {
+  if (count <= MAX_TENSORS) return
+  throw invalid(`the header names ${count} tensors; at most ${MAX_TENSORS} are read`, {
+    tensors: count,
+    limit: MAX_TENSORS,
+  })
+}
+
+function checkDimensions(name: string, shape: readonly unknown[]): void {
+  if (shape.length <= MAX_DIMENSIONS) return
+  throw invalid(`tensor ${quote(name)} has ${shape.length} dimensions; at most ${MAX_DIMENSIONS} are read`, {
+    tensor: name,
+    dimensions: shape.length,
+  })
 }
 
 function parseRoot(bytes: Uint8Array): JsonObject {
@@ -157,12 +181,7 @@ function parseRoot(bytes: Uint8Array): JsonObject {
     throw invalid(`the header is no strict JSON: ${error.message}`, { at: error.at })
   }
   if (!(root instanceof Map)) throw invalid('the header must be a JSON object', {})
-  if (root.size > MAX_TENSORS) {
-    throw invalid(`the header names ${root.size} tensors; at most ${MAX_TENSORS} are read`, {
-      tensors: root.size,
-      limit: MAX_TENSORS,
-    })
-  }
+  checkTensorCount(root.size)
   return root
 }
 
@@ -233,12 +252,7 @@ function parseDtype(name: string, value: JsonValue | undefined): Dtype {
 
 function parseShape(name: string, value: JsonValue | undefined): number[] {
   if (!Array.isArray(value)) throw invalid(`tensor ${quote(name)}: shape must be an array`, { tensor: name })
-  if (value.length > MAX_DIMENSIONS) {
-    throw invalid(`tensor ${quote(name)} has ${value.length} dimensions; at most ${MAX_DIMENSIONS} are read`, {
-      tensor: name,
-      dimensions: value.length,
-    })
-  }
+  checkDimensions(name, value)
   return value.map((dimension, axis) => parseCount(dimension, name, `dimension ${axis}`))
 }
 

@@ -4,7 +4,7 @@
  */
 import type { ByteSource } from './byte-source.ts'
 import { compareNames } from './compare-names.ts'
-import { viewAsF32 } from './dtype.ts'
+import { toF32, viewAsF32 } from './dtype.ts'
 import { TensorError } from './errors.ts'
 import { headerLength, parseHeader, type SafetensorsHeader, type TensorSpan } from './safetensors-header.ts'
 import { parseShardIndex } from './shard-index.ts'
@@ -53,7 +53,7 @@ export class SafetensorsFile implements TensorSource {
     const bytes = await this.readBytes(name, signal)
     // A file's bytes come in a buffer of their own, which can be handed on; a view of memory that others hold cannot.
     const own = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
-    return viewAsF32(own ? bytes : bytes.slice(), dtype)
+    return own ? viewAsF32(bytes, dtype) : toF32(bytes, dtype)
   }
 
   async close(): Promise<void> {

@@ -4,7 +4,7 @@ import { MAX_HEADER_BYTES, MAX_TENSORS } from './safetensors-header.ts'
 import { type JsonValue, parseStrictJson, StrictJsonError } from './strict-json.ts'
 
 /** Stops an index that has us open files without end. */
-const MAX_SHARDS = 4096
+const MAX_SHARDS = 1024
 const MAX_DEPTH = 8
 
 /**

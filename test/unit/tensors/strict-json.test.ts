@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest'
+import { JsonNumber, parseStrictJson, StrictJsonError, toPlainJson } from '../../../tensors/strict-json.ts'
+
+const DEPTH = 8
+
+describe('text that JSON.parse reads too', () => {
+  it.each([
+    '{}',
+    ' [ ] ',
+    '{"a":[1,-2,0,true,false,null,"x"],"b":{"c":{}}}',
+    '"\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\ud83d\\ude00 \u00e9\u{1f600}"',
+    '[1.5, 1e3, -0, 0.25E-2, 9007199254740993]',
+    '\t\r\n{ "a" : 1 }\n',
+    '{"__proto__":{"x":1},"constructor":2,"toString":"t"}',
+  ])('gives the same value: %s', (text) => {
+    expect(toPlainJson(parseStrictJson(text, DEPTH))).toEqual(JSON.parse(text))
+  })
+
+  it.each([
+    '',
+    '{',
+    '{"a"}',
+    '{"a":}',
+    '{"a":1,}',
+    '[1,]',
+    '[1 2]',
+    '{a:1}',
+    "{'a':1}",
+    '01',
+    '+1',
+    '.5',
+    '1.',
+    '1e',
+    'NaN',
+  ])('is refused where JSON.parse refuses it: %s', (text) => {
+    expect(() => JSON.parse(text)).toThrow()
+    expect(() => parseStrictJson(text, DEPTH)).toThrow(StrictJsonError)
+  })
+
+  it.each(['"a', '"\\x"', '"\\u12"', '"\\u12g4"', '"\n"', '"\\', 'tru', 'nul', '{} {}', '[]]', '\u00a0{}', '\ufeff{}'])(
+    'is refused where JSON.parse refuses it, in strings and around values: %j',
+    (text) => {
+      expect(() => JSON.parse(text)).toThrow()
+      expect(() => parseStrictJson(text, DEPTH)).toThrow(StrictJsonError)
+    },
+  )
+})
+
+describe('text that only JSON.parse reads', () => {
+  it.each(['{"a":1,"a":1}', '{"a":1,"\\u0061":2}', '[{"x":{"b":1,"c":2,"b":3}}]'])(
+    'is refused for a double key: %s',
+    (text) => {
+      expect(() => parseStrictJson(text, DEPTH)).toThrow(/given twice/)
+    },
+  )
+
+  it.each(['"\\ud800"', '"\\udc00\\ud800"', '{"\\udfff":1}', '"\\ud800x\\udc00"'])(
+    'is refused for half a surrogate pair: %s',
+    (text) => {
+      expect(() => parseStrictJson(text, DEPTH)).toThrow(/surrogate/)
+    },
+  )
+
+  it('is refused for its depth, however deep', () => {
+    expect(() => parseStrictJson('['.repeat(9), DEPTH)).toThrow(/nesting deeper than 8/)
+    expect(() => parseStrictJson('{"a":'.repeat(1_000_000), DEPTH)).toThrow(/nesting deeper than 8/)
+    expect(parseStrictJson(`${'['.repeat(8)}${']'.repeat(8)}`, DEPTH)).toEqual([[[[[[[[]]]]]]]])
+  })
+})
+
+describe('numbers', () => {
+  it('are numbers where a double holds the integer as written', () => {
+    expect(parseStrictJson('[0,9007199254740991,-9007199254740991]', DEPTH)).toEqual([0, 2 ** 53 - 1, 1 - 2 ** 53])
+  })
+
+  it.each(['1.0', '1e2', '-0', '9007199254740992', '1.00000000000000000001'])(
+    'keep their text otherwise: %s',
+    (token) => {
+      expect(parseStrictJson(token, DEPTH)).toEqual(new JsonNumber(token))
+    },
+  )
+})
