@@ -2,6 +2,7 @@
  * The lossy step: one tensor of tau to trits and a scale. Everything after it is lossless (ALGORITHM.md, "Trits" and
  * "Scales"). The two factors of a LoRA module are quantised together, in quantize-pair.ts.
  */
+import { elementCount } from '../tensors/tensor.ts'
 import { CompressError } from './errors.ts'
 import { kernels } from './kernels/default.ts'
 import { INDEX_MASK, type QuantizedTensor } from './quantized-tensor.ts'
@@ -51,10 +52,9 @@ export interface SelectedPart {
   readonly positions: Uint32Array
 }
 
-/** The matrix a tensor is seen as: columns = last dimension (1 for a scalar), rows = product of the others. */
-export function matrixOf(shape: readonly number[]): { rows: number; cols: number } {
-  const cols = shape.at(-1) ?? 1
-  return { rows: shape.slice(0, -1).reduce((product, size) => product * size, 1), cols }
+/** The matrix a tensor is seen as (quantized-tensor.ts). */
+function matrixOf(shape: readonly number[]): { rows: number; cols: number } {
+  return { rows: elementCount(shape.slice(0, -1)), cols: shape.at(-1) ?? 1 }
 }
 
 /** `index`: the tensor's place in its unit. Throws NOT_FINITE. */

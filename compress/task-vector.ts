@@ -56,6 +56,7 @@ export type Unit = TensorUnit | PairUnit
 
 export interface LosslessTensor {
   readonly info: TensorInfo
+  readonly location: TensorLocation
   /** The base's tensor of the same dtype and shape, to code the difference to. */
   readonly reference?: TensorLocation
 }
@@ -198,7 +199,8 @@ function plan(
     const isReference = match !== undefined && isSameForm(info, match)
     const needsBase = ternary.has(info.name) || isReference
     if (match !== undefined && needsBase && match.name !== info.name) differences.push([info.name, match.name])
-    if (!ternary.has(info.name)) lossless.push({ info, ...(isReference ? { reference: match.location } : {}) })
+    if (ternary.has(info.name)) continue
+    lossless.push({ info, location: source.locate(info.name), ...(isReference ? { reference: match.location } : {}) })
   }
   return {
     origin,

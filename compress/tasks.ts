@@ -95,7 +95,7 @@ async function quantizeUnit(
   return { parts: [a, b], product }
 }
 
-/** One frame of trits to bytes, decoded again and compared before it is handed on. */
+/** One frame of trits to bytes, decoded again and compared before they are handed on. */
 async function encodeFrame(input: {
   readonly codec: CodecName
   readonly parts: readonly EncodePart[]
