@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Makes the adapters in examples/ from their fp32 originals: weights rounded once to bf16, config tidied.
 
+Two adapters with a trained classifier each cannot be stacked into one, so `wnnoun` leaves its classifier out.
+
 usage: make-examples.py FOLDER_WITH_ORIGINALS   (FOLDER/lora/<name>/adapter_model.safetensors, adapter_config.json)
 
 Standard library only. Rounding is to nearest, ties to even, as every bf16 conversion in Tern.
@@ -12,6 +14,8 @@ import sys
 from pathlib import Path
 
 NAMES = ("debsection", "wnnoun")
+WITHOUT_HEAD = ("wnnoun",)
+HEAD = "base_model.model.classifier."
 BASE = "sentence-transformers/all-MiniLM-L6-v2"
 OUT = Path(__file__).resolve().parent.parent / "examples"
 
@@ -54,6 +58,8 @@ def main(originals: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         tensors = []
         for tensor, dtype, shape, body in read_safetensors(source / "adapter_model.safetensors"):
+            if name in WITHOUT_HEAD and tensor.startswith(HEAD):
+                continue
             if dtype != "F32":
                 raise SystemExit(f"{tensor} is {dtype}, F32 expected")
             tensors.append((tensor, shape, to_bf16(body)))
@@ -61,6 +67,9 @@ def main(originals: Path) -> None:
         config = json.loads((source / "adapter_config.json").read_text())
         config["base_model_name_or_path"] = BASE
         config["modules_to_save"] = sorted(set(config["modules_to_save"]))
+        if name in WITHOUT_HEAD:
+            config["modules_to_save"] = None
+            config["task_type"] = None
         config["target_modules"] = sorted(config["target_modules"])
         (target / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
