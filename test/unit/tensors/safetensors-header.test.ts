@@ -127,11 +127,7 @@ describe('a header that breaks a rule is refused', () => {
     ['metadata that is no object', `{"__metadata__":[],"w":${ONE}}`, /__metadata__ must be an object/],
     ['metadata that is null', `{"__metadata__":null,"w":${ONE}}`, /__metadata__ must be an object/],
     ['a metadata value that is no string', `{"__metadata__":{"k":1},"w":${ONE}}`, /__metadata__ "k" must be a string/],
-    [
-      'a tensor called __metadata__',
-      `{"__metadata__":${ONE}}`,
-      /__metadata__ "shape" must be a string/,
-    ],
+    ['a tensor called __metadata__', `{"__metadata__":${ONE}}`, /__metadata__ "shape" must be a string/],
     ['a description that is no object', '{"w":[1]}', /"w" must be described by an object/],
     ['no dtype', tensor('"shape":[1],"data_offsets":[0,4]'), /"w" has no dtype/],
     ['no shape', tensor('"dtype":"F32","data_offsets":[0,4]'), /"w" has no shape/],
