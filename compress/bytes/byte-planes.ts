@@ -1,0 +1,33 @@
+/**
+ * Byte planes: all first bytes of the elements, then all second bytes, and so on. The bytes that hold sign and exponent
+ * then lie together, where zstd finds the little variety they have. FORMAT.md, "Byte planes".
+ */
+
+/** `bytes.length` is a multiple of `elementSize`. Returns the input itself for one-byte elements. */
+export function splitPlanes(bytes: Uint8Array, elementSize: number): Uint8Array {
+  if (elementSize === 1) return bytes
+  const count = elementsOf(bytes, elementSize)
+  const planes = new Uint8Array(bytes.length)
+  for (let plane = 0; plane < elementSize; plane++) {
+    const offset = plane * count
+    for (let i = 0, at = plane; i < count; i++, at += elementSize) planes[offset + i] = bytes[at]!
+  }
+  return planes
+}
+
+/** The inverse of splitPlanes. */
+export function joinPlanes(planes: Uint8Array, elementSize: number): Uint8Array {
+  if (elementSize === 1) return planes
+  const count = elementsOf(planes, elementSize)
+  const bytes = new Uint8Array(planes.length)
+  for (let plane = 0; plane < elementSize; plane++) {
+    const offset = plane * count
+    for (let i = 0, at = plane; i < count; i++, at += elementSize) bytes[at] = planes[offset + i]!
+  }
+  return bytes
+}
+
+function elementsOf(bytes: Uint8Array, elementSize: number): number {
+  if (bytes.length % elementSize === 0) return bytes.length / elementSize
+  throw new Error(`${bytes.length} bytes are not whole elements of ${elementSize} bytes`)
+}

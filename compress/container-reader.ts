@@ -1,0 +1,314 @@
+/**
+ * Reads a container: header, table and scales when it is opened, a tensor's frames or chunks when it is asked for. The
+ * limits that bound what a file may claim stand at the top of container-layout.ts; what the parts claim of each other is
+ * compared in container-map.ts before a byte of the payload is read. FORMAT.md.
+ */
+import type { ByteSource } from '../tensors/byte-source.ts'
+import { dtypeBytes } from '../tensors/dtype.ts'
+import { TensorError } from '../tensors/errors.ts'
+import type { TensorInfo } from '../tensors/tensor.ts'
+import { crc32 } from './bytes/crc32.ts'
+import { decompress } from './bytes/zstd.ts'
+import { codecById } from './codecs/codec-table.ts'
+import type { TritCodec } from './codecs/trit-codec.ts'
+import { type DecodedFrame, decodeStoredFrame, readSides } from './container-frames.ts'
+import { checkHeaderDigest, HEADER_BYTES, readFixedHeader } from './container-layout.ts'
+import {
+  type ContainerMap,
+  type LosslessTensor,
+  mapContainer,
+  planScales,
+  type StoredSpan,
+  type TritTensor,
+} from './container-map.ts'
+import { decodeScales } from './container-scales.ts'
+import { type ContainerHeader, decodeTable } from './container-table.ts'
+import type { PartBytes } from './container-writer.ts'
+import { CompressError } from './errors.ts'
+import { CHUNK_BYTES, chunkLength, unpackChunk } from './lossless.ts'
+import type { QuantizedTensor } from './quantized-tensor.ts'
+
+/** First read: the header and, nearly always, table and scales with it. */
+const FIRST_READ_BYTES = 2 ** 16
+/** Frames decoded before other work gets a turn: some milliseconds. */
+const FRAMES_PER_TURN = 16
+
+export type ContainerTensor = TensorInfo & { readonly storage: 'trits' | 'lossless' }
+
+/**
+ * Opens a container, checking all of it but the payload. The source stays the caller's to close.
+ * @throws CompressError CONTAINER_INVALID, CONTAINER_VERSION_UNSUPPORTED, CODEC_UNKNOWN, CHECKSUM_MISMATCH
+ */
+export async function openContainer(source: ByteSource, signal?: AbortSignal): Promise<Container> {
+  const first = await source.read(0, Math.min(source.size, FIRST_READ_BYTES), signal)
+  const fixed = readFixedHeader(first, source.size)
+  const payloadStart = HEADER_BYTES + fixed.tableStored + fixed.scalesStored
+  const head = payloadStart <= first.length ? first : await source.read(0, payloadStart, signal)
+  const storedTable = head.subarray(HEADER_BYTES, HEADER_BYTES + fixed.tableStored)
+  const storedScales = head.subarray(HEADER_BYTES + fixed.tableStored, payloadStart)
+  await checkHeaderDigest(head, storedTable, storedScales)
+  const table = decodeTable(await decompress(storedTable, fixed.tableRaw, 'container: table'))
+  const codec = codecById(table.codec)
+  const map = mapContainer(table, payloadStart, fixed.payload)
+  const plan = planScales(map.trits, fixed.scalesRaw)
+  const values = decodeScales(await decompress(storedScales, fixed.scalesRaw, 'container: scales'), plan.stored)
+  return new Container(source, codec, map, {
+    header: table.header,
+    tensors: table.tensors.map(({ name, dtype, shape, storage }) => ({
+      name,
+      dtype,
+      shape,
+      storage: storage === 'lossless' ? 'lossless' : 'trits',
+    })),
+    scales: plan.source.map((index) => values[index]!),
+    bytes: {
+      table: fixed.tableStored,
+      scales: fixed.scalesStored,
+      trits: table.frames.reduce((sum, length) => sum + length, 0),
+      lossless: table.chunks.reduce((sum, length) => sum + length, 0),
+    },
+  })
+}
+
+interface Contents {
+  readonly header: ContainerHeader
+  readonly tensors: readonly ContainerTensor[]
+  /** Per trit tensor. */
+  readonly scales: readonly Float32Array[]
+  readonly bytes: PartBytes
+}
+
+/**
+ * An open container. Holds the last frame that was decoded: small tensors share frames, and in table order each frame
+ * is decoded once. Methods may run beside each other.
+ */
+export class Container {
+  readonly header: ContainerHeader
+  /** Name of the trit codec. */
+  readonly codec: TritCodec['name']
+  readonly tensors: readonly ContainerTensor[]
+  /** Stored bytes of the parts. */
+  readonly bytes: PartBytes
+  readonly #source: ByteSource
+  readonly #codec: TritCodec
+  readonly #map: ContainerMap
+  readonly #scales: readonly Float32Array[]
+  readonly #tritIndex: ReadonlyMap<string, number>
+  readonly #lossless: ReadonlyMap<string, LosslessTensor>
+  #lastFrame: { readonly frame: number; readonly decoded: DecodedFrame } | undefined
+  /** Side information of a tensor that goes on in later frames. */
+  #lastSide: { readonly tensor: number; readonly side: Uint8Array } | undefined
+
+  /** For openContainer. */
+  constructor(source: ByteSource, codec: TritCodec, map: ContainerMap, contents: Contents) {
+    this.header = contents.header
+    this.codec = codec.name
+    this.tensors = contents.tensors
+    this.bytes = contents.bytes
+    this.#source = source
+    this.#codec = codec
+    this.#map = map
+    this.#scales = contents.scales
+    this.#tritIndex = new Map(map.trits.map(({ name }, i) => [name, i]))
+    this.#lossless = new Map(map.lossless.map((tensor) => [tensor.name, tensor]))
+  }
+
+  /** @throws CompressError CHECKSUM_MISMATCH, CONTAINER_INVALID; TensorError TENSOR_NOT_FOUND for no trit tensor */
+  async readTrits(name: string, signal?: AbortSignal): Promise<QuantizedTensor> {
+    const index = this.#tritIndex.get(name)
+    if (index === undefined) throw this.#notFound(name, 'trits')
+    const { rows, cols, axis, first, last } = this.#map.trits[index]!
+    const pieces: Uint32Array[] = []
+    const from = this.#lastFrame?.frame === first ? first + 1 : first
+    const bytes = await this.#readSpan(this.#map.frames.slice(from, last + 1), signal)
+    let offset = 0
+    for (let frame = first; frame <= last; frame++) {
+      if ((frame - first) % FRAMES_PER_TURN === FRAMES_PER_TURN - 1) await nextTurn(signal)
+      const span = this.#map.frames[frame]!
+      const stored = frame < from ? undefined : bytes.subarray(offset, offset + span.end - span.start)
+      offset += stored?.length ?? 0
+      const decoded = await this.#frame(frame, stored, signal)
+      const slice = span.slices.findIndex(({ tensor }) => tensor === index)
+      pieces.push(shifted(decoded.positions[slice]!, span.slices[slice]!.start))
+    }
+    return { rows, cols, positions: concatenate(pieces), scales: { axis, values: this.#scales[index]! } }
+  }
+
+  /** True where readLossless needs the base's tensor. */
+  needsReference(name: string): boolean {
+    return this.#losslessTensor(name).referenceCrc !== null
+  }
+
+  /**
+   * A lossless tensor's bytes as they were, little-endian in its dtype. `reference`: the base tensor's bytes; ignored
+   * where it is not needed.
+   * @throws CompressError CHECKSUM_MISMATCH, CONTAINER_INVALID, BASE_REQUIRED, BASE_MISMATCH; TensorError TENSOR_NOT_FOUND
+   */
+  async readLossless(name: string, reference?: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
+    const tensor = this.#losslessTensor(name)
+    const used = checkReference(tensor, reference)
+    const out = allocate(tensor)
+    await this.#unpack(tensor, used, signal, (raw, offset) => out.set(raw, offset))
+    return out
+  }
+
+  /** Reads, checks and decodes everything, keeping nothing. @throws as readTrits and readLossless do */
+  async verify(signal?: AbortSignal): Promise<void> {
+    for (const [frame, { start, end }] of this.#map.frames.entries()) {
+      if (frame % FRAMES_PER_TURN === 0) await nextTurn(signal)
+      await this.#frame(frame, await this.#source.read(start, end, signal), signal)
+    }
+    // Without its reference a chunk unpacks to the difference, which is all that the file itself can vouch for.
+    for (const tensor of this.#map.lossless) await this.#unpack(tensor, undefined, signal, () => {})
+  }
+
+  async #unpack(
+    tensor: LosslessTensor,
+    reference: Uint8Array | undefined,
+    signal: AbortSignal | undefined,
+    take: (raw: Uint8Array, offset: number) => void,
+  ): Promise<void> {
+    const bytes = await this.#readSpan(tensor.chunks, signal)
+    const elementSize = dtypeBytes(tensor.dtype)
+    let at = 0
+    for (const [chunk, span] of tensor.chunks.entries()) {
+      signal?.throwIfAborted()
+      const what = `container: chunk ${chunk} of tensor ${tensor.name}`
+      const stored = bytes.subarray(at, at + span.end - span.start)
+      at += stored.length
+      checkCrc(stored, span, what, { tensor: tensor.name, chunk })
+      const rawLength = chunkLength(tensor.bytes, chunk)
+      const offset = chunk * CHUNK_BYTES
+      const range = reference?.subarray(offset, offset + rawLength)
+      take(await unpackChunk(stored, rawLength, elementSize, what, range), offset)
+    }
+  }
+
+  /** A frame's positions: the last one from memory, any other from `stored`. */
+  async #frame(frame: number, stored: Uint8Array | undefined, signal?: AbortSignal): Promise<DecodedFrame> {
+    if (this.#lastFrame?.frame === frame) return this.#lastFrame.decoded
+    const span = this.#map.frames[frame]!
+    const bytes = stored ?? (await this.#source.read(span.start, span.end, signal))
+    const names = frameName(
+      frame,
+      span.slices.map(({ tensor }) => this.#map.trits[tensor]!),
+    )
+    checkCrc(bytes, span, names, { frame })
+    const leading = span.slices[0]!
+    const earlier = leading.start > 0 ? await this.#side(leading.tensor, signal) : new Uint8Array(0)
+    const decoded = inFrame(names, () =>
+      decodeStoredFrame(this.#codec, bytes, span.slices, this.#map.trits, () => earlier),
+    )
+    const trailing = span.slices.at(-1)!
+    const side = decoded.sides.at(-1)
+    if (side !== undefined && this.#map.trits[trailing.tensor]!.last > frame)
+      this.#lastSide = { tensor: trailing.tensor, side }
+    this.#lastFrame = { frame, decoded }
+    return decoded
+  }
+
+  /** Side information of a tensor that started in an earlier frame: from memory, or from that frame. */
+  async #side(tensor: number, signal?: AbortSignal): Promise<Uint8Array> {
+    if (this.#lastSide?.tensor === tensor) return this.#lastSide.side
+    const { first } = this.#map.trits[tensor]!
+    const span = this.#map.frames[first]!
+    const bytes = await this.#source.read(span.start, span.end, signal)
+    const names = frameName(first, [this.#map.trits[tensor]!])
+    checkCrc(bytes, span, names, { frame: first })
+    const { sides } = inFrame(names, () => readSides(this.#codec, bytes, span.slices, this.#map.trits))
+    // A tensor that goes on in later frames is the last of its first frame.
+    const side = sides.at(-1)!
+    this.#lastSide = { tensor, side }
+    return side
+  }
+
+  async #readSpan(spans: readonly StoredSpan[], signal?: AbortSignal): Promise<Uint8Array> {
+    const first = spans[0]
+    if (first === undefined) return new Uint8Array(0)
+    return this.#source.read(first.start, spans.at(-1)!.end, signal)
+  }
+
+  #losslessTensor(name: string): LosslessTensor {
+    const tensor = this.#lossless.get(name)
+    if (tensor === undefined) throw this.#notFound(name, 'lossless')
+    return tensor
+  }
+
+  #notFound(name: string, storage: string): TensorError {
+    return new TensorError('TENSOR_NOT_FOUND', `the container has no ${storage} tensor ${name}`, { tensor: name })
+  }
+}
+
+/** A turn of the event loop, so that a long tensor does not hold up everything else in this thread. */
+async function nextTurn(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise<void>((resolve) => setImmediate(resolve))
+  signal?.throwIfAborted()
+}
+
+function shifted(positions: Uint32Array, start: number): Uint32Array {
+  return start === 0 ? positions : positions.map((position) => position + start)
+}
+
+/** Fresh memory in any case: a single piece may be the cached frame's own. */
+function concatenate(pieces: readonly Uint32Array[]): Uint32Array {
+  const whole = new Uint32Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let offset = 0
+  for (const piece of pieces) {
+    whole.set(piece, offset)
+    offset += piece.length
+  }
+  return whole
+}
+
+/** The machine may have less memory than the limits allow a tensor to take. */
+function allocate({ name, bytes }: LosslessTensor): Uint8Array {
+  try {
+    return new Uint8Array(bytes)
+  } catch (cause) {
+    throw new CompressError(
+      'CONTAINER_INVALID',
+      `container: tensor ${name} of ${bytes} bytes does not fit in memory`,
+      { tensor: name, bytes },
+      { cause },
+    )
+  }
+}
+
+function checkReference(tensor: LosslessTensor, reference: Uint8Array | undefined): Uint8Array | undefined {
+  const { name, bytes, referenceCrc } = tensor
+  if (referenceCrc === null) return undefined
+  if (reference === undefined)
+    throw new CompressError(
+      'BASE_REQUIRED',
+      `tensor ${name} is stored as a difference to the base: open the base too`,
+      {
+        tensor: name,
+      },
+    )
+  if (reference.length === bytes && crc32(reference) === referenceCrc) return reference
+  throw new CompressError('BASE_MISMATCH', `the base's ${name} is not the one the expert was compressed against`, {
+    tensor: name,
+    bytes: reference.length,
+    expectedBytes: bytes,
+  })
+}
+
+function checkCrc(bytes: Uint8Array, span: StoredSpan, what: string, detail: Record<string, unknown>): void {
+  if (crc32(bytes) === span.crc) return
+  throw new CompressError('CHECKSUM_MISMATCH', `${what} does not match its checksum: the file is damaged`, detail)
+}
+
+function frameName(frame: number, tensors: readonly TritTensor[]): string {
+  const more = tensors.length > 1 ? ` to ${tensors.at(-1)!.name}` : ''
+  return `container: trit frame ${frame} (${tensors[0]!.name}${more})`
+}
+
+/** Says which frame a codec was talking about. */
+function inFrame<T>(names: string, decode: () => T): T {
+  try {
+    return decode()
+  } catch (cause) {
+    if (!(cause instanceof CompressError)) throw cause
+    throw new CompressError(cause.code, `${names}: ${cause.message}`, { ...cause.detail }, { cause })
+  }
+}

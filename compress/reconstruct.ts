@@ -1,0 +1,228 @@
+/**
+ * An open container as ordinary tensors: the expert's weights, or its task vector. Tensors are decoded when they are
+ * asked for, so memory is bounded by the largest one. ALGORITHM.md, "Reconstruction".
+ */
+import { type Dtype, fromF32, isFloating, toF32 } from '../tensors/dtype.ts'
+import { TensorError } from '../tensors/errors.ts'
+import { elementCount, type TensorInfo, type TensorSource } from '../tensors/tensor.ts'
+import type { Container, ContainerTensor } from './container-reader.ts'
+import { CompressError } from './errors.ts'
+import { kernels as defaultKernels } from './kernels/default.ts'
+import type { Kernels } from './kernels/kernels.ts'
+
+export interface ReconstructOptions {
+  /** The model that the expert was made from, its identity checked by the caller. */
+  readonly base?: TensorSource
+  /** Dtype of all floating tensors; without it each has its own. One of F64, F32, F16, BF16. */
+  readonly dtype?: Dtype
+  /** Factor on every scale (default 1), rounded with it to f32. */
+  readonly gain?: number
+  readonly kernels?: Kernels
+}
+
+export type TaskVectorOptions = Omit<ReconstructOptions, 'dtype'>
+
+/**
+ * The expert's weights: origin + sign * f32(scale * gain) in f32, rounded once to the output dtype; lossless tensors as
+ * they were. Reading throws as Container does, BASE_REQUIRED without a base that is needed, BASE_MISMATCH where it has
+ * no such tensor.
+ */
+export function reconstructedSource(container: Container, options: ReconstructOptions = {}): TensorSource {
+  const { dtype } = options
+  if (dtype !== undefined && !isFloating(dtype))
+    throw new TensorError(
+      'DTYPE_UNSUPPORTED',
+      `weights are not reconstructed as ${dtype}; F64, F32, F16 and BF16 are`,
+      {
+        dtype,
+      },
+    )
+  return new ReconstructedWeights(new Expert(container, options), dtype)
+}
+
+/**
+ * The task vector: sign * f32(scale * gain) for trits, and for lossless tensors their value less the base's (the value
+ * itself where the base has no such tensor). All F32.
+ */
+export function taskVectorSource(container: Container, options: TaskVectorOptions = {}): TensorSource {
+  return new TaskVector(new Expert(container, options))
+}
+
+class ReconstructedWeights implements TensorSource {
+  readonly tensors: readonly TensorInfo[]
+  readonly metadata: Readonly<Record<string, string>>
+  readonly #expert: Expert
+  readonly #targets: ReadonlyMap<string, TensorInfo>
+
+  constructor(expert: Expert, dtype: Dtype | undefined) {
+    this.#expert = expert
+    this.tensors = expert.container.tensors.map((info) => ({
+      name: info.name,
+      dtype: dtype !== undefined && isFloating(info.dtype) ? dtype : info.dtype,
+      shape: info.shape,
+    }))
+    this.metadata = expert.container.header.metadata
+    this.#targets = new Map(this.tensors.map((info) => [info.name, info]))
+  }
+
+  async read(name: string, signal?: AbortSignal): Promise<Float32Array> {
+    const { dtype } = this.#target(name)
+    const stored = this.#expert.info(name)
+    // What a reader of the file would see: the values after their rounding to the output dtype.
+    if (stored.storage === 'lossless' || dtype !== 'F32') return toF32(await this.readBytes(name, signal), dtype)
+    return this.#expert.weights(stored, signal)
+  }
+
+  async readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
+    const { dtype } = this.#target(name)
+    const stored = this.#expert.info(name)
+    if (stored.storage === 'trits') return fromF32(await this.#expert.weights(stored, signal), dtype)
+    const bytes = await this.#expert.lossless(stored, signal)
+    return dtype === stored.dtype ? bytes : fromF32(toF32(bytes, stored.dtype), dtype)
+  }
+
+  #target(name: string): TensorInfo {
+    return found(this.#targets.get(name), name)
+  }
+}
+
+class TaskVector implements TensorSource {
+  readonly tensors: readonly TensorInfo[]
+  readonly metadata: Readonly<Record<string, string>>
+  readonly #expert: Expert
+
+  constructor(expert: Expert) {
+    this.#expert = expert
+    this.tensors = expert.container.tensors.map(({ name, shape }) => ({ name, dtype: 'F32', shape }))
+    this.metadata = expert.container.header.metadata
+  }
+
+  async read(name: string, signal?: AbortSignal): Promise<Float32Array> {
+    const info = this.#expert.info(name)
+    if (info.storage === 'lossless') return this.#expert.losslessDelta(info, signal)
+    const acc = new Float32Array(elementCount(info.shape))
+    await this.#expert.scatter(info, acc, 1, signal)
+    return acc
+  }
+
+  async readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
+    return fromF32(await this.read(name, signal), 'F32')
+  }
+
+  async addTo(name: string, acc: Float32Array, weight: number, signal?: AbortSignal): Promise<void> {
+    const info = this.#expert.info(name)
+    const entries = elementCount(info.shape)
+    if (acc.length !== entries) throw new Error(`${acc.length} entries to add the ${entries} of ${name} to`)
+    if (info.storage === 'trits') await this.#expert.scatter(info, acc, weight, signal)
+    else this.#expert.kernels.axpy(acc, await this.#expert.losslessDelta(info, signal), Math.fround(weight))
+  }
+}
+
+function found<T>(info: T | undefined, name: string): T {
+  if (info !== undefined) return info
+  throw new TensorError('TENSOR_NOT_FOUND', `the expert has no tensor ${name}`, { tensor: name })
+}
+
+/** What both views share: a container, the base it stands on, and how trits become numbers. */
+class Expert {
+  readonly container: Container
+  readonly kernels: Kernels
+  readonly #base: TensorSource | undefined
+  readonly #gain: number
+  readonly #infos: ReadonlyMap<string, ContainerTensor>
+  readonly #baseInfos: ReadonlyMap<string, TensorInfo>
+  readonly #baseNames: ReadonlyMap<string, string>
+
+  constructor(container: Container, { base, gain = 1, kernels = defaultKernels() }: TaskVectorOptions) {
+    if (!Number.isFinite(gain))
+      throw new CompressError('PARAMETER_INVALID', `gain ${gain} is not a finite number`, { parameter: 'gain' })
+    this.container = container
+    this.kernels = kernels
+    this.#base = base
+    this.#gain = gain
+    this.#infos = new Map(container.tensors.map((info) => [info.name, info]))
+    this.#baseInfos = new Map(base?.tensors.map((info) => [info.name, info]))
+    const { baseNames = 'same' } = container.header
+    this.#baseNames = new Map(baseNames === 'same' ? [] : Object.entries(baseNames))
+  }
+
+  info(name: string): ContainerTensor {
+    return found(this.#infos.get(name), name)
+  }
+
+  /** acc += weight * tau: the scale times gain is rounded to f32, times weight again, then each sum. */
+  async scatter(info: ContainerTensor, acc: Float32Array, weight: number, signal?: AbortSignal): Promise<void> {
+    const { positions, scales, cols } = await this.container.readTrits(info.name, signal)
+    const values = scaledBy(scaledBy(scales.values, this.#gain), Math.fround(weight))
+    this.kernels.scatterAdd(acc, 0, positions, { axis: scales.axis, values, cols, first: 0 })
+  }
+
+  async weights(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
+    const acc = await this.#origin(info, signal)
+    await this.scatter(info, acc, 1, signal)
+    return acc
+  }
+
+  async #origin(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
+    const { origin } = this.container.header
+    // A copy: trits are added in place, and a source may hand out memory that it keeps.
+    if (origin === 'base') return this.#fromBase(info, async (base, name) => (await base.read(name, signal)).slice())
+    const values = new Float32Array(elementCount(info.shape))
+    return origin === 'one' ? values.fill(1) : values
+  }
+
+  async lossless(info: ContainerTensor, signal?: AbortSignal): Promise<Uint8Array> {
+    const { container } = this
+    if (!container.needsReference(info.name)) return container.readLossless(info.name, undefined, signal)
+    const reference = await this.#fromBase(info, (base, name) => base.readBytes(name, signal))
+    return container.readLossless(info.name, reference, signal)
+  }
+
+  async losslessDelta(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
+    const values = toF32(await this.lossless(info, signal), info.dtype)
+    if (this.#base === undefined && this.container.header.origin !== 'base') return values
+    const base = this.#requireBase(info)
+    if (this.#baseInfo(info) === undefined) return values
+    this.kernels.subtract(values, await this.#fromBase(info, () => base.read(this.#baseName(info), signal)))
+    return values
+  }
+
+  /** A tensor of the base, once it is known to be there in the same shape. */
+  async #fromBase<T>(info: TensorInfo, read: (base: TensorSource, name: string) => Promise<T>): Promise<T> {
+    const base = this.#requireBase(info)
+    const there = this.#baseInfo(info)
+    if (there !== undefined && there.shape.join() === info.shape.join()) return read(base, there.name)
+    const found = there === undefined ? 'has no tensor' : `has the shape [${there.shape.join(', ')}] for`
+    throw new CompressError(
+      'BASE_MISMATCH',
+      `the base ${found} ${this.#baseName(info)}; the expert's ${info.name} is [${info.shape.join(', ')}]`,
+      { tensor: info.name, baseTensor: this.#baseName(info), shape: info.shape, baseShape: there?.shape },
+    )
+  }
+
+  #requireBase(info: TensorInfo): TensorSource {
+    if (this.#base !== undefined) return this.#base
+    const base = this.container.header.base
+    throw new CompressError(
+      'BASE_REQUIRED',
+      `tensor ${info.name} is relative to the base ${base?.repo ?? base?.digest}`,
+      {
+        tensor: info.name,
+        base,
+      },
+    )
+  }
+
+  #baseName({ name }: TensorInfo): string {
+    return this.#baseNames.get(name) ?? name
+  }
+
+  #baseInfo(info: TensorInfo): TensorInfo | undefined {
+    return this.#baseInfos.get(this.#baseName(info))
+  }
+}
+
+/** Each value times `factor`, rounded to f32. */
+function scaledBy(values: Float32Array, factor: number): Float32Array {
+  return factor === 1 ? values : values.map((value) => value * factor)
+}
