@@ -6,5 +6,6 @@ export type MergeErrorCode =
   | 'MERGE_INPUT_NOT_FOUND' // a model or expert of the recipe does not exist
   | 'SHAPE_MISMATCH'
   | 'BASE_DIFFERS' // an expert was made from another base than the recipe's
+  | 'MERGE_UNSUPPORTED' // an input uses a feature (DoRA, (IA)3, F8 ...) that cannot be merged exactly: names it
 
 export class MergeError extends CodedError<MergeErrorCode> {}
