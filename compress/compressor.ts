@@ -2,8 +2,10 @@
  * From an expert's files to a container: plan from headers, decide thresholds and scales, quantise and encode tensor by
  * tensor, lossless rest, report. In memory: as many tensors as the executor runs at once.
  */
+import type { AdapterConfig } from '../tensors/adapter-config.ts'
 import { isFloating, toF32 } from '../tensors/dtype.ts'
 import { elementCount } from '../tensors/tensor.ts'
+import type { LocatedSource } from '../tensors/tensor-location.ts'
 import { codecByName } from './codecs/codec-table.ts'
 import type { ContainerHeader } from './container-table.ts'
 import { ContainerWriter, type PayloadSpool } from './container-writer.ts'
@@ -18,12 +20,22 @@ import type { QuantizedPart, TensorStats } from './quantize.ts'
 import type { ProductStats } from './quantize-pair.ts'
 import { buildReport, type CompressionReport } from './report.ts'
 import { momentsOf } from './statistics.ts'
-import { type ExpertInput, planTaskVector, type TaskVectorPlan } from './task-vector.ts'
+import { planTaskVector, type TaskVectorInput, type TaskVectorPlan } from './task-vector.ts'
 
 /** Below this many entries starting and feeding threads costs more than the work. */
 const POOL_MIN_ENTRIES = 2 ** 21
 
-export type { ExpertInput } from './task-vector.ts'
+/** An expert's files, opened. The base is needed for `full`, and recorded for the other kinds where it is known. */
+export interface ExpertInput extends TaskVectorInput {
+  readonly adapterConfig?: AdapterConfig
+  readonly base?: {
+    readonly source: LocatedSource
+    /** weightsDigest of the base. */
+    readonly digest: string
+    readonly repo?: string
+    readonly revision?: string
+  }
+}
 
 export interface CompressDeps {
   readonly executor: Executor
@@ -81,7 +93,7 @@ export async function compressExpert(
   await encodeLossless(job, writer)
   const file = await writer.finish()
   const bytes = { total: file.size, ...file.bytes }
-  const report = buildReport({ kind: input.kind, options, plan, decision, tensors, products, bytes })
+  const report = buildReport({ kind: input.kind, plan, decision, tensors, products, bytes })
   return { size: file.size, stream: () => file.stream(), report, warnings: warning === undefined ? [] : [warning] }
 }
 
@@ -159,7 +171,7 @@ async function encodeTrits(
     width: executor.width,
     signal: deps.signal,
     start: (unit, stop) =>
-      executor.run('quantizeUnit', { unit, transform: options.transform, ...decision.rulesFor(unit) }, stop),
+      executor.run('quantizeUnit', { unit, transform: options.transform, rules: decision.rulesFor(unit) }, stop),
     consume: async ({ parts, product }) => {
       for (const part of parts) waiting.set(part.name, part)
       if (product !== null) encoded.products.push(product)

@@ -7,7 +7,7 @@ import { compareNames } from '../tensors/compare-names.ts'
 import type { Executor } from './executor.ts'
 import { runInOrder } from './in-order.ts'
 import type { CompressOptions, ExpertKind } from './options.ts'
-import { f32Scale, type MaskRule, normScale, type ScaleRule } from './quantize.ts'
+import { f32Scale, type MaskRule, normScale, type QuantizeRules, type ScaleRule } from './quantize.ts'
 import { combineMoments, type Moments, standardDeviation } from './statistics.ts'
 import { type Unit, unitTensors } from './task-vector.ts'
 import {
@@ -34,7 +34,7 @@ export interface Decision {
   readonly sigma: number | null
   /** The smallest magnitude that could be kept; null where every tensor has its own. */
   readonly threshold: number | null
-  readonly rulesFor: (unit: Unit) => { readonly mask: MaskRule; readonly scale: ScaleRule }
+  readonly rulesFor: (unit: Unit) => QuantizeRules
 }
 
 export interface DecideContext {
@@ -56,7 +56,11 @@ export async function decide(context: DecideContext): Promise<Decision> {
   const { kind, options } = context
   if (options.scope === 'tensor') {
     const mask: MaskRule = { scope: 'tensor', density: options.density }
-    return { sigma: null, threshold: null, rulesFor: (unit) => ({ mask, scale: tensorRule(unit, options, kind) }) }
+    return {
+      sigma: null,
+      threshold: null,
+      rulesFor: (unit) => ({ mask, scale: tensorRule(unit, options, kind), gain: options.gain }),
+    }
   }
   const measured = await measure(context)
   const keep = keepCount(measured.moments.entries, options.density)
@@ -76,6 +80,7 @@ export async function decide(context: DecideContext): Promise<Decision> {
         ties: unitTensors(unit).map(({ name }) => ties.get(name) as number),
       },
       scale: isComponentScaled(unit, options) ? { kind: 'component' } : scale,
+      gain: options.gain,
     }),
   }
 }

@@ -27,7 +27,10 @@ export interface CompressOptions {
   readonly scale: Scale
   /** Change of coordinates of each LoRA module before the threshold. */
   readonly transform: Transform
-  /** Factor on every scale at reconstruction; changeable without touching the trits. */
+  /**
+   * Factor on every stored scale. A LoRA's update is a product of two scaled factors, so it grows by gain squared. The
+   * reconstruction can apply another one without touching the trits.
+   */
   readonly gain: number
   /** Patterns (name-patterns.ts) of tensors to compress although the rules or `exclude` leave them out. */
   readonly include: readonly string[]

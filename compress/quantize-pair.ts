@@ -6,9 +6,8 @@ import { fromF32, toF32 } from '../tensors/dtype.ts'
 import { type Components, innerProduct, overlaps } from './product.ts'
 import {
   f32Scale,
-  type MaskRule,
   type QuantizedPart,
-  type ScaleRule,
+  type QuantizeRules,
   type SelectedPart,
   selectPart,
   withTensorScale,
@@ -17,7 +16,7 @@ import { INDEX_MASK, type Scales, SIGN_BIT } from './quantized-tensor.ts'
 import { type ColumnMatrix, columnMatrix } from './transforms/column-matrix.ts'
 import { componentsOfA, componentsOfB, type LoraFactors } from './transforms/lora-factors.ts'
 
-/** Sums over the product B A of one LoRA module, its quantised form Q at gain 1. */
+/** Sums over the product B A of one LoRA module and its quantised form Q. */
 export interface ProductStats {
   readonly module: string
   readonly rank: number
@@ -46,21 +45,27 @@ export function quantizePair(
   names: PairNames,
   original: LoraFactors,
   factors: LoraFactors,
-  mask: MaskRule,
-  rule: ScaleRule,
+  rules: QuantizeRules,
 ): QuantizedPair {
   const { rank, inFeatures, outFeatures } = factors
-  const selected = { a: selectPart(names.a, factors.a, mask, 0), b: selectPart(names.b, factors.b, mask, 1) }
+  const selected = {
+    a: selectPart(names.a, factors.a, rules.mask, 0),
+    b: selectPart(names.b, factors.b, rules.mask, 1),
+  }
   const signs = signsOf(selected.a, selected.b, factors)
   const before = componentsOf(original)
   const squares = innerProduct(overlaps(before, before))
   const signOverlaps = overlaps(signs, signs)
   const parts =
-    rule.kind === 'component'
-      ? componentParts(selected, factors, componentScales(selected, factors, signOverlaps, squares, names.module))
+    rules.scale.kind === 'component'
+      ? componentParts(
+          selected,
+          factors,
+          componentScales(selected, factors, signOverlaps, squares, { gain: rules.gain, module: names.module }),
+        )
       : {
-          a: withTensorScale(selected.a, [rank, inFeatures], rule),
-          b: withTensorScale(selected.b, [outFeatures, rank], rule),
+          a: withTensorScale(selected.a, [rank, inFeatures], rules),
+          b: withTensorScale(selected.b, [outFeatures, rank], rules),
         }
   const weights = productWeights(parts.a.quantized.scales, parts.b.quantized.scales, rank)
   const product = {
@@ -96,22 +101,22 @@ function signOf(position: number): number {
 
 /**
  * s_i = sqrt(meanA_i * meanB_i * c), with the mean kept magnitudes of row i of A and column i of B, and
- * c = |B A| / |P| where P is the product of the sign matrices weighted with those means. Rounded to bf16; the same for
- * A and B. All zero when nothing of the product is left.
+ * c = |B A| / |P| where P is the product of the sign matrices weighted with those means. Times the gain, rounded to bf16;
+ * the same for A and B. All zero when nothing of the product is left.
  */
 function componentScales(
   { a, b }: { a: SelectedPart; b: SelectedPart },
   { rank, inFeatures }: LoraFactors,
   signOverlaps: ColumnMatrix,
   squares: number,
-  module: string,
+  { gain, module }: { gain: number; module: string },
 ): Float32Array {
   const meansA = componentMeans(a, rank, (index) => Math.floor(index / inFeatures))
   const meansB = componentMeans(b, rank, (index) => index % rank)
   const weights = meansA.map((mean, i) => mean * (meansB[i] as number))
   const signSquares = innerProduct(signOverlaps, weights, weights)
   const factor = signSquares > 0 ? Math.sqrt(squares / signSquares) : 0
-  const scales = Float32Array.from(weights, (weight) => f32Scale(Math.sqrt(weight * factor), module))
+  const scales = Float32Array.from(weights, (weight) => f32Scale(gain * Math.sqrt(weight * factor), module))
   return toF32(fromF32(scales, 'BF16'), 'BF16')
 }
 

@@ -15,7 +15,7 @@ export type MaskRule =
   /** `ties`: how many entries equal to the threshold each tensor of the unit keeps. */
   | { readonly scope: 'global'; readonly thresholdBits: number; readonly ties: readonly number[] }
 
-/** The magnitude of the kept entries. */
+/** The magnitude of the kept entries, before the gain. */
 export type ScaleRule =
   | { readonly kind: 'given'; readonly value: number }
   /** alpha * sigma of the tensor. */
@@ -27,7 +27,14 @@ export type ScaleRule =
   /** One scale per component of a LoRA module, shared by A and B; the product keeps its norm. */
   | { readonly kind: 'component' }
 
-/** Sums over one tensor that the report is made of; q is the quantised tensor at gain 1. */
+/** How a unit is quantised; `gain` multiplies every scale before it is rounded. */
+export interface QuantizeRules {
+  readonly mask: MaskRule
+  readonly scale: ScaleRule
+  readonly gain: number
+}
+
+/** Sums over one tensor that the report is made of; q is the quantised tensor. */
 export interface TensorStats {
   readonly entries: number
   readonly kept: number
@@ -70,10 +77,14 @@ function thresholdFor(tau: Float32Array, mask: MaskRule, index: number): Thresho
 }
 
 /** One scale for the whole tensor. `shape` is the tensor's own. Throws NOT_FINITE when the scale leaves f32. */
-export function withTensorScale(part: SelectedPart, shape: readonly number[], rule: ScaleRule): QuantizedPart {
+export function withTensorScale(
+  part: SelectedPart,
+  shape: readonly number[],
+  { scale: rule, gain }: QuantizeRules,
+): QuantizedPart {
   const kept = part.positions.length
   const magnitudes = keptMagnitudes(part)
-  const scale = f32Scale(tensorScale(part.moments, kept, magnitudes, rule), part.name)
+  const scale = f32Scale(gain * tensorScale(part.moments, kept, magnitudes, rule), part.name)
   return {
     name: part.name,
     quantized: {

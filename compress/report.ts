@@ -6,12 +6,12 @@ import { dtypeBytes, isSubByte } from '../tensors/dtype.ts'
 import { elementCount, type TensorInfo } from '../tensors/tensor.ts'
 import type { Decision } from './decide.ts'
 import { lossOf } from './factor-loss.ts'
-import type { CompressOptions, ExpertKind } from './options.ts'
+import type { ExpertKind } from './options.ts'
 import type { TensorStats } from './quantize.ts'
 import type { ProductStats } from './quantize-pair.ts'
 import type { Origin, TaskVectorPlan } from './task-vector.ts'
 
-/** x against its quantised form q (the gain included, the rounding to the stored dtype not). */
+/** x against its quantised form q, before the rounding to the stored dtype. */
 export interface Fidelity {
   /** |x - q| / |x|; 0 when both are zero. */
   readonly relativeError: number
@@ -84,7 +84,6 @@ export interface CompressionReport extends Fidelity {
 
 export interface ReportInput {
   readonly kind: ExpertKind
-  readonly options: CompressOptions
   readonly plan: TaskVectorPlan
   readonly decision: Pick<Decision, 'sigma' | 'threshold'>
   /** In table order. */
@@ -94,7 +93,7 @@ export interface ReportInput {
 }
 
 export function buildReport(input: ReportInput): CompressionReport {
-  const { kind, plan, options, decision, bytes, products } = input
+  const { kind, plan, decision, bytes, products } = input
   const stats = input.tensors.map((tensor) => tensor.stats)
   const total = (pick: (s: TensorStats) => number) => stats.reduce((sum, s) => sum + pick(s), 0)
   const parameters = plan.tensors.reduce((sum, { shape }) => sum + elementCount(shape), 0)
@@ -120,17 +119,14 @@ export function buildReport(input: ReportInput): CompressionReport {
     ternaryBitsPerParameter: fraction(ternaryBits, ternaryParameters),
     boundBitsPerParameter: bound,
     ratioToBound: fraction(fraction(ternaryBits, ternaryParameters), bound),
-    ...fidelity(
-      {
-        squares: total((s) => s.sumSquares),
-        quantizedSquares: total((s) => s.quantizedSquares),
-        dot: total((s) => s.dot),
-      },
-      options.gain,
-    ),
-    product: kind === 'lora' ? productFidelity(products, options.gain) : null,
+    ...fidelity({
+      squares: total((s) => s.sumSquares),
+      quantizedSquares: total((s) => s.quantizedSquares),
+      dot: total((s) => s.dot),
+    }),
+    product: kind === 'lora' ? productFidelity(products) : null,
     tensors: tensorReports(input),
-    modules: products.map((product) => moduleReport(product, options.gain)),
+    modules: products.map(moduleReport),
   }
 }
 
@@ -140,10 +136,9 @@ interface Sums {
   readonly dot: number
 }
 
-/** `gain`: how much larger q is than in the sums. */
-export function fidelity({ squares, quantizedSquares, dot }: Sums, gain: number): Fidelity {
+export function fidelity({ squares, quantizedSquares, dot }: Sums): Fidelity {
   if (squares === 0 || quantizedSquares === 0) return emptyFidelity(squares === 0 && quantizedSquares === 0)
-  const normRatio = gain * Math.sqrt(quantizedSquares / squares)
+  const normRatio = Math.sqrt(quantizedSquares / squares)
   // Cauchy-Schwarz holds for the numbers, not for their roundings.
   const cosine = Math.max(-1, Math.min(1, dot / Math.sqrt(squares * quantizedSquares)))
   return {
@@ -160,23 +155,22 @@ function emptyFidelity(both: boolean): Fidelity {
     : { relativeError: 1, cosine: 0, normRatio: 0, shrunkRelativeError: 1 }
 }
 
-/** The gain is on A's scales and on B's, so it acts on their product twice. */
-function moduleReport(product: ProductStats, gain: number): ModuleReport {
+function moduleReport(product: ProductStats): ModuleReport {
   const { module, rank } = product
-  return { module, rank, lost: lossOf(product), ...fidelity(product, gain * gain) }
+  return { module, rank, lost: lossOf(product), ...fidelity(product) }
 }
 
-function productFidelity(products: readonly ProductStats[], gain: number): Fidelity {
+function productFidelity(products: readonly ProductStats[]): Fidelity {
   const total = (pick: (p: ProductStats) => number) => products.reduce((sum, p) => sum + pick(p), 0)
   const sums = {
     squares: total((p) => p.squares),
     quantizedSquares: total((p) => p.quantizedSquares),
     dot: total((p) => p.dot),
   }
-  return fidelity(sums, gain * gain)
+  return fidelity(sums)
 }
 
-function tensorReports({ tensors, options, bytes }: ReportInput): TensorReport[] {
+function tensorReports({ tensors, bytes }: ReportInput): TensorReport[] {
   const information = tensors.map(({ stats }) => stats.entries * boundBits(fraction(stats.kept, stats.entries)))
   const all = information.reduce((sum, bits) => sum + bits, 0)
   return tensors.map(({ name, stats }, i) => {
@@ -189,7 +183,7 @@ function tensorReports({ tensors, options, bytes }: ReportInput): TensorReport[]
       density,
       bitsPerParameter: fraction(8 * bytes.trits * share, stats.entries),
       boundBitsPerParameter: boundBits(density),
-      ...fidelity({ ...stats, squares: stats.sumSquares }, options.gain),
+      ...fidelity({ ...stats, squares: stats.sumSquares }),
     }
   })
 }

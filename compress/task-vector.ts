@@ -3,7 +3,7 @@
  * LoRA, one for (IA)3, the base's weights for a full fine-tune (ALGORITHM.md, "Task vector"). Works on headers alone;
  * node/tau-reader.ts reads the values.
  */
-import { type AdapterConfig, type LoraPair, pairLora } from '../tensors/adapter-config.ts'
+import { type LoraPair, pairLora } from '../tensors/adapter-config.ts'
 import { TensorError } from '../tensors/errors.ts'
 import { matchBaseNames } from '../tensors/name-map.ts'
 import type { TensorInfo } from '../tensors/tensor.ts'
@@ -12,18 +12,11 @@ import { isEligible } from './eligibility.ts'
 import { CompressError } from './errors.ts'
 import type { CompressOptions, ExpertKind } from './options.ts'
 
-/** An expert's files, opened; `base` is needed for `full` and merely recorded for the other kinds. */
-export interface ExpertInput {
+/** What a plan is made from; `base` is needed for `full` alone. */
+export interface TaskVectorInput {
   readonly kind: ExpertKind
   readonly source: LocatedSource
-  readonly adapterConfig?: AdapterConfig
-  readonly base?: {
-    readonly source: LocatedSource
-    /** weightsDigest of the base. */
-    readonly digest: string
-    readonly repo?: string
-    readonly revision?: string
-  }
+  readonly base?: { readonly source: LocatedSource }
 }
 
 export type Origin = 'zero' | 'one' | 'base'
@@ -82,7 +75,7 @@ export function unitTensors(unit: Unit): readonly TauTensor[] {
  * Decides what becomes ternary and what stays as it is.
  * Throws BASE_REQUIRED, BASE_MISMATCH (names a tensor and the numbers), ADAPTER_SHAPE_MISMATCH, ADAPTER_CONFIG_INVALID.
  */
-export function planTaskVector(input: ExpertInput, options: CompressOptions): TaskVectorPlan {
+export function planTaskVector(input: TaskVectorInput, options: CompressOptions): TaskVectorPlan {
   const eligible = (info: TensorInfo) => isEligible(info, input.kind, options)
   if (input.kind === 'lora') return planLora(input.source, eligible)
   if (input.kind === 'ia3') return planIa3(input.source, eligible)
@@ -133,7 +126,7 @@ function planIa3(source: LocatedSource, eligible: Test): TaskVectorPlan {
   return plan('one', source, units, () => undefined)
 }
 
-function planFull({ source, base }: ExpertInput, eligible: Test): TaskVectorPlan {
+function planFull({ source, base }: TaskVectorInput, eligible: Test): TaskVectorPlan {
   if (base === undefined) {
     throw new CompressError('BASE_REQUIRED', 'a full fine-tune is compressed against its base: name the base', {})
   }

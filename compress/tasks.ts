@@ -9,7 +9,7 @@ import type { EncodePart } from './codecs/trit-codec.ts'
 import { kernels } from './kernels/default.ts'
 import { readTau } from './node/tau-reader.ts'
 import type { CodecName, Transform } from './options.ts'
-import { type MaskRule, type QuantizedPart, type ScaleRule, selectPart, withTensorScale } from './quantize.ts'
+import { type QuantizedPart, type QuantizeRules, selectPart, withTensorScale } from './quantize.ts'
 import { type ProductStats, quantizePair } from './quantize-pair.ts'
 import { type Moments, momentsOf } from './statistics.ts'
 import type { PairUnit, Unit } from './task-vector.ts'
@@ -80,18 +80,19 @@ export interface UnitOutcome {
 }
 
 /** The lossy step of one unit. Throws NOT_FINITE. */
-async function quantizeUnit(
-  input: UnitTask & { readonly mask: MaskRule; readonly scale: ScaleRule },
-): Promise<UnitOutcome> {
-  const { unit, mask, scale, transform } = input
+async function quantizeUnit({
+  unit,
+  transform,
+  rules,
+}: UnitTask & { readonly rules: QuantizeRules }): Promise<UnitOutcome> {
   if (unit.kind === 'tensor') {
     const { name, location } = unit.tensor
-    const part = selectPart(name, await readTau(unit.tensor), mask, 0)
-    return { parts: [withTensorScale(part, location.shape, scale)], product: null }
+    const part = selectPart(name, await readTau(unit.tensor), rules.mask, 0)
+    return { parts: [withTensorScale(part, location.shape, rules)], product: null }
   }
   const original = await loadFactors(unit)
   const names = { module: unit.module, a: unit.a.name, b: unit.b.name }
-  const { a, b, product } = quantizePair(names, original, transformFactors(original, transform), mask, scale)
+  const { a, b, product } = quantizePair(names, original, transformFactors(original, transform), rules)
   return { parts: [a, b], product }
 }
 
