@@ -1,0 +1,6 @@
+import { jsKernels } from '../../compress/kernels/js.ts'
+import { wasmKernels } from '../../compress/kernels/wasm.ts'
+import { kernelsSuite } from './kernels.suite.ts'
+
+kernelsSuite('js', () => jsKernels)
+kernelsSuite('wasm', wasmKernels)
