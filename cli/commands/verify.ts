@@ -1,0 +1,4 @@
+import type { Command } from 'commander'
+import type { Context } from '../context.ts'
+
+export function registerVerify(_program: Command, _context: Context): void {}
