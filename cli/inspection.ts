@@ -61,10 +61,7 @@ function containerFields(
     kind: `${header.kind}, differences to ${header.origin}`,
     base: base ? [base.repo, base.revision && `@${base.revision}`, base.digest].filter(Boolean).join(' ') : null,
     adapter: header.adapterConfig ? describeAdapter(header.adapterConfig) : null,
-    options: Object.entries(header.options)
-      .filter(([, value]) => value !== null && !(Array.isArray(value) && value.length === 0))
-      .map(([key, value]) => `${key}=${String(value)}`)
-      .join(' '),
+    options: describeOptions(header.options),
     codec,
     tensors: `${tensors.length}, ${tensors.filter((tensor) => tensor.storage === 'trits').length} of them ternary`,
     parameters: `${parameters}, ${ternaryParameters} of them ternary`,
@@ -72,6 +69,14 @@ function containerFields(
     sections: `table ${bytes.table}, scales ${bytes.scales}, trits ${bytes.trits}, lossless ${bytes.lossless} bytes`,
     'bits/param': ((size * 8) / parameters).toFixed(3),
   })
+}
+
+/** `density=0.1 scope=tensor`: what is set, in the words of the command line. */
+export function describeOptions(options: Readonly<Record<string, unknown>>): string {
+  return Object.entries(options)
+    .filter(([, value]) => value !== null && value !== false && !(Array.isArray(value) && value.length === 0))
+    .map(([key, value]) => `${key}=${String(value)}`)
+    .join(' ')
 }
 
 function describeAdapter(config: Readonly<Record<string, unknown>>): string {

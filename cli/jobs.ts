@@ -20,7 +20,7 @@ const MAX_RECONNECTS = 5
  */
 export async function followJob(submitted: unknown, run: Run): Promise<FinishedJob> {
   let job = readJob(submitted)
-  const progress = run.progress('merge')
+  const progress = run.progress('merge', 'bytes')
   try {
     for (let idle = 0; !isFinal(job); ) {
       const before = JSON.stringify(job)

@@ -1,6 +1,7 @@
 /** What a model folder needs beside its weights: configuration and tokenizer, taken over from the base. */
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { patchConfigJson } from '../merge/output-files.ts'
 import type { ConfigPatch } from '../merge/plan-step.ts'
 
 /** The names that transformers and sentence-transformers write; weights and everything unknown stay behind. */
@@ -14,7 +15,7 @@ export async function copyModelFiles(base: string, out: string, patch: ConfigPat
   for (const name of (await readdir(base)).sort()) {
     if (name === 'config.json') {
       const text = await readFile(join(base, name), 'utf8')
-      await writeFile(join(out, name), patchConfig(text, patch))
+      await writeFile(join(out, name), patchConfigJson(text, patch))
     } else if (COPIED.test(name)) {
       // Not copyFile, which would make a copy of a read-only file read-only too.
       await writeFile(join(out, name), await readFile(join(base, name)))
@@ -22,12 +23,4 @@ export async function copyModelFiles(base: string, out: string, patch: ConfigPat
     copied.push(name)
   }
   return copied
-}
-
-/** `torch_dtype` is what transformers before version 5 called `dtype`: whichever the file has is changed. */
-function patchConfig(text: string, { dtype, untied }: ConfigPatch): string {
-  const config = JSON.parse(text) as Record<string, unknown>
-  const key = 'dtype' in config ? 'dtype' : 'torch_dtype'
-  const changed = { ...config, ...(dtype && { [key]: dtype }), ...(untied && { tie_word_embeddings: false }) }
-  return `${JSON.stringify(changed, null, 2)}\n`
 }

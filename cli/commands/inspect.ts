@@ -4,8 +4,8 @@ import type { Command } from 'commander'
 import { isRecord } from '../api-client.ts'
 import { type Context, type Run, startRun } from '../context.ts'
 import { CliError } from '../errors.ts'
-import { formatFields } from '../format.ts'
-import { inspectContainer, inspectWeights } from '../inspection.ts'
+import { formatBytes, formatFields } from '../format.ts'
+import { describeOptions, inspectContainer, inspectWeights } from '../inspection.ts'
 import { looksLikeRepo, parseRepoRef } from '../repo-ref.ts'
 import { fetchRevision } from './pull.ts'
 
@@ -40,17 +40,36 @@ async function runInspect(what: string, tensors: boolean, run: Run): Promise<voi
   }
 }
 
-/** Plain values as they are, files by name, the rest as JSON: the API's own words, so nothing is lost or renamed. */
+/** The parts that one looks for first; everything is in the JSON. */
 function describeRevision(body: unknown): string {
   if (!isRecord(body)) return JSON.stringify(body)
-  return formatFields(
-    Object.fromEntries(
-      Object.entries(body).map(([key, value]) => {
-        if (Array.isArray(value) && value.every((item) => isRecord(item) && 'path' in item)) {
-          return [key, value.map((file) => `${file.path} (${file.size} bytes)`).join(', ')]
-        }
-        return [key, typeof value === 'string' || typeof value === 'number' ? value : JSON.stringify(value)]
-      }),
-    ),
-  )
+  const base = isRecord(body.base) ? body.base : undefined
+  const report = isRecord(body.report) ? body.report : {}
+  const warnings = Array.isArray(body.warnings) ? body.warnings.filter(isRecord) : []
+  return formatFields({
+    repo: text(body.repo),
+    type: text(body.type),
+    kind: text(body.kind),
+    revision: text(body.revision),
+    created: text(body.created),
+    base: base && `${base.repo}@${base.revision}`,
+    options: isRecord(body.options) ? describeOptions(body.options) : undefined,
+    parameters: text(body.parameters ?? report.parameters),
+    ratio: typeof report.ratio === 'number' ? `${report.ratio.toFixed(1)} x smaller` : undefined,
+    'bits/param': typeof report.bits_per_parameter === 'number' ? report.bits_per_parameter.toFixed(3) : undefined,
+    files: describeFiles(body.files),
+    'on request': describeFiles(body.derived),
+    warning: warnings.length > 0 ? warnings.map((warning) => warning.message).join('; ') : undefined,
+  })
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined
+}
+
+function describeFiles(value: unknown): string | undefined {
+  const files = Array.isArray(value) ? value.filter(isRecord) : []
+  return files.length > 0
+    ? files.map((file) => `${file.path} (${formatBytes(Number(file.size))})`).join(', ')
+    : undefined
 }

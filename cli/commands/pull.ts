@@ -24,6 +24,8 @@ interface RemoteFile {
 }
 
 const CONTAINER = 'expert.tern'
+/** Where a push with --retain original keeps what was uploaded. */
+const ORIGINAL = 'original/'
 
 export function registerPull(program: Command, context: Context): void {
   program
@@ -44,7 +46,7 @@ export function registerPull(program: Command, context: Context): void {
 
 async function runPull(repoText: string, dir: string, flags: Flags, run: Run): Promise<void> {
   const { type, ref, revision, stored, derived } = await findRevision(parseRepoRef(repoText), run)
-  const wanted = flags.compressed ? stored : [...stored.filter((file) => file.path !== CONTAINER), ...derived]
+  const wanted = flags.compressed ? stored : [...stored.filter(isNoWeights), ...derived]
   for (const file of wanted) requireAbsent(join(dir, safePath(file.path)), flags.force === true)
   const at = { repo: ref.repo, ref: revision }
   let bytes = 0
@@ -54,6 +56,11 @@ async function runPull(repoText: string, dir: string, flags: Flags, run: Run): P
     { repo: ref.repo, revision, path: dir, files, bytes },
     formatFields({ repo: ref.repo, revision, folder: dir, files: files.join(', '), size: formatBytes(bytes) }),
   )
+}
+
+/** What stands beside the weights of an expert. A base has no container: all it holds is wanted. */
+function isNoWeights(file: RemoteFile): boolean {
+  return file.path !== CONTAINER && !file.path.startsWith(ORIGINAL)
 }
 
 async function pullFile(

@@ -13,7 +13,7 @@ interface Flags extends CompressFlags {
   readonly kind?: string
   readonly base?: string
   readonly tag?: string
-  readonly branch?: string
+  readonly retain?: string
 }
 
 /** The server refuses formats that run code when read; PEFT's trainers leave some beside the weights. */
@@ -35,6 +35,12 @@ export function registerPush(program: Command, context: Context): void {
     )
     .option('--base <ns/name[@rev]>', 'the base it was made from; needed for a full fine-tune')
     .option('--tag <tag>', 'tag the new revision')
+    .addOption(
+      new Option('--retain <what>', 'keep the uploaded weights beside the compressed ones').choices([
+        'none',
+        'original',
+      ]),
+    )
   addCompressOptions(command).action(async (dir: string, repo: string, flags: Flags, self: Command) => {
     await runPush(dir, repo, flags, startRun(context, self))
   })
@@ -66,6 +72,7 @@ function query(flags: Flags, branch: string): string {
   if (flags.kind !== 'base') {
     if (flags.kind !== undefined) query.set('kind', flags.kind)
     if (flags.base !== undefined) query.set('base', flags.base)
+    if (flags.retain !== undefined) query.set('retain', flags.retain)
     for (const [name, value] of Object.entries(givenOptions(flags))) query.set(name, String(value))
   }
   const text = query.toString()

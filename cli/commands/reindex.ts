@@ -1,4 +1,34 @@
+/** `tern reindex`: rebuild the index from the bucket. */
 import type { Command } from 'commander'
-import type { Context } from '../context.ts'
+import { reindex } from '../../registry/reindex.ts'
+import { snakeCase } from '../../server/service/snake-case.ts'
+import { type Context, startRun } from '../context.ts'
+import { CliError } from '../errors.ts'
+import { formatFields } from '../format.ts'
+import { withRegistry } from '../registry-parts.ts'
 
-export function registerReindex(_program: Command, _context: Context): void {}
+export function registerReindex(program: Command, context: Context): void {
+  program
+    .command('reindex')
+    .description(
+      'rebuild the index from the store: after it was lost, or the store was restored; safe while the service runs',
+    )
+    .addHelpText('after', '\nWorks on the store of TERN_STORE_URL and TERN_INDEX_URL directly, without a server.')
+    .action(async (_: unknown, self: Command) => {
+      const run = startRun(context, self)
+      const report = await withRegistry(run, true, (parts) => reindex(parts, { signal: run.signal }))
+      const { repos, revisions, removed, problems } = report
+      run.print(
+        snakeCase(report),
+        formatFields({
+          repos,
+          revisions,
+          removed: removed.length > 0 ? removed.join(', ') : 'none',
+          problems: problems.length,
+        }),
+      )
+      if (problems.length === 0) return
+      const list = problems.map(({ where, message }) => `${where}: ${message}`).join('; ')
+      throw new CliError('PROBLEMS_FOUND', `the rest is indexed, but not ${list}`, { problems })
+    })
+}
