@@ -21,6 +21,8 @@ export const MAX_DIMENSIONS = 64
 export const MAX_LOSSLESS_TENSOR_BYTES = 2 ** 34
 /** Nesting of the table's JSON. Stops brackets from exhausting the stack. */
 export const MAX_TABLE_DEPTH = 32
+/** Values in the table's JSON. Stops [0,0,...] from becoming ten times its bytes in memory. */
+export const MAX_TABLE_VALUES = 2 ** 22
 
 /** "TERN", then the line ends and the end-of-file mark that a transfer in text mode would change (as PNG does). */
 export const MAGIC = Uint8Array.of(0x54, 0x45, 0x52, 0x4e, 0x0d, 0x0a, 0x1a, 0x0a)

@@ -17,6 +17,7 @@ import {
   MAX_NAME_BYTES,
   MAX_TABLE_BYTES,
   MAX_TABLE_DEPTH,
+  MAX_TABLE_VALUES,
   MAX_TENSORS,
 } from './container-layout.ts'
 import {
@@ -183,7 +184,7 @@ export function decodeTable(bytes: Uint8Array): ContainerTable {
 function parseRoot(bytes: Uint8Array): JsonObject {
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-    const root = parseStrictJson(text, MAX_TABLE_DEPTH)
+    const root = parseStrictJson(text, { depth: MAX_TABLE_DEPTH, values: MAX_TABLE_VALUES, members: MAX_TENSORS })
     if (root instanceof Map) return root
   } catch (cause) {
     if (!(cause instanceof StrictJsonError) && !(cause instanceof TypeError)) throw cause

@@ -120,6 +120,7 @@ export class ContainerWriter {
     const { rows, cols } = matrixOf(this.#trits[index]!.shape)
     if (q.rows !== rows || q.cols !== cols)
       throw new Error(`${name}: ${q.rows} x ${q.cols} trits for ${rows} x ${cols}`)
+    checkPositions(name, q)
     const sameScales = this.#scales.add(name, q)
     this.#recorded.set(name, { storage: q.scales.axis, sameScales, referenceCrc: null })
     if (rows * cols === 0) return
@@ -234,6 +235,17 @@ function checkTritShape({ name, shape }: TensorInfo): void {
       tensor: name,
       shape,
     })
+}
+
+/** A position that does not belong would be dropped in silence when frames are cut. */
+function checkPositions(name: string, { positions, rows, cols }: QuantizedTensor): void {
+  let previous = -1
+  for (const position of positions) {
+    const index = position & INDEX_MASK
+    if (index <= previous || index >= rows * cols)
+      throw new Error(`${name}: position ${index} after ${previous} of ${rows * cols} entries`)
+    previous = index
+  }
 }
 
 function checkLosslessShape(info: TensorInfo): void {
