@@ -9,7 +9,7 @@ import type { TensorInfo } from './tensor.ts'
 
 /** Stops a configuration that is really something else; the real ones have some kilobytes. */
 const MAX_CONFIG_CHARACTERS = 4_000_000
-const MAX_CONFIG_DEPTH = 32
+const CONFIG_LIMITS = { depth: 32, values: 200_000, members: 20_000 }
 /** Stops a rank that no matrix has; every real rank is far below. */
 const MAX_RANK = 1_000_000
 
@@ -86,8 +86,9 @@ export function parseAdapterConfig(text: string): AdapterConfig {
     baseModelNameOrPath: fields.text('base_model_name_or_path'),
     raw: fields.raw,
   }
-  patternsOf(config.rankPattern, 'rank_pattern')
-  patternsOf(config.alphaPattern, 'alpha_pattern')
+  // Compiles the patterns, so that one that cannot be used is refused here.
+  findPattern(config.rankPattern, 'rank_pattern', '')
+  findPattern(config.alphaPattern, 'alpha_pattern', '')
   return config
 }
 
@@ -172,11 +173,12 @@ function pair(module: string, a: TensorInfo, b: TensorInfo, embedding: boolean):
 /**
  * The factor of B·A: loraAlpha / rank, or loraAlpha / sqrt(rank) for rank-stabilised LoRA (Kalajdzievski 2023), with
  * the patterns applied to `module` as `moduleOf` gives it. Throws ADAPTER_SHAPE_MISMATCH where the configuration
- * gives the module another rank than its tensors have: the file could not be loaded, so a scaling would be a guess.
+ * gives the module another rank than its tensors have: the file could not be loaded, so a scaling would be a guess;
+ * ADAPTER_CONFIG_INVALID for patterns that take forever.
  */
 export function loraScaling(config: AdapterConfig, module: string, rank: number): number {
   if (config.peftType !== 'LORA') throw new Error(`an adapter of type ${config.peftType} has no LoRA scaling`)
-  const configured = patternsOf(config.rankPattern, 'rank_pattern').find(module) ?? config.r
+  const configured = findPattern(config.rankPattern, 'rank_pattern', module) ?? config.r
   if (configured !== rank) {
     throw mismatch(`module ${module}: its tensors have rank ${rank}, adapter_config.json says ${configured}`, {
       module,
@@ -184,20 +186,18 @@ export function loraScaling(config: AdapterConfig, module: string, rank: number)
       configured,
     })
   }
-  const loraAlpha = patternsOf(config.alphaPattern, 'alpha_pattern').find(module) ?? config.loraAlpha
+  const loraAlpha = findPattern(config.alphaPattern, 'alpha_pattern', module) ?? config.loraAlpha
   return config.useRslora ? loraAlpha / Math.sqrt(rank) : loraAlpha / rank
 }
 
+/** Compiled once per configuration; the configuration itself stays plain data that can be sent to a worker. */
 const compiled = new WeakMap<object, ModulePatterns>()
 
-/** Compiled once per configuration; the configuration itself stays plain data that can be sent to a worker. */
-function patternsOf(pattern: Readonly<Record<string, number>>, field: string): ModulePatterns {
-  const known = compiled.get(pattern)
-  if (known) return known
+function findPattern(pattern: Readonly<Record<string, number>>, field: string, module: string): number | undefined {
   try {
-    const patterns = compilePatterns(pattern)
+    const patterns = compiled.get(pattern) ?? compilePatterns(pattern)
     compiled.set(pattern, patterns)
-    return patterns
+    return patterns.find(module)
   } catch (error) {
     if (!(error instanceof PatternError)) throw error
     throw invalid(`${field}: ${error.message}`, { field })
@@ -209,7 +209,7 @@ function parseRoot(text: string): JsonObject {
     throw invalid(`has ${text.length} characters; at most ${MAX_CONFIG_CHARACTERS} are read`, { length: text.length })
   }
   try {
-    const root = parseStrictJson(text, MAX_CONFIG_DEPTH)
+    const root = parseStrictJson(text, CONFIG_LIMITS)
     if (root instanceof Map) return root
   } catch (error) {
     if (!(error instanceof StrictJsonError)) throw error

@@ -79,9 +79,9 @@ export function toF32(bytes: Uint8Array, dtype: Dtype): Float32Array {
     case 'F64':
       return new Float32Array(new Float64Array(...view(bytes, 8)))
     case 'I64':
-      return Float32Array.from(new BigInt64Array(...view(bytes, 8)), Number)
+      return widenWide(new Uint32Array(...view(bytes, 4)), 0x80000000)
     case 'U64':
-      return Float32Array.from(new BigUint64Array(...view(bytes, 8)), Number)
+      return widenWide(new Uint32Array(...view(bytes, 4)), Number.POSITIVE_INFINITY)
     case 'I32':
       return new Float32Array(new Int32Array(...view(bytes, 4)))
     case 'U32':
@@ -124,9 +124,9 @@ export function fromF32(values: Float32Array, dtype: Dtype): Uint8Array {
     case 'F64':
       return new Uint8Array(new Float64Array(values).buffer)
     case 'BF16':
-      return narrow(values, roundToBf16)
+      return narrowToBf16(values)
     case 'F16':
-      return narrow(values, roundToF16)
+      return narrowToF16(values)
     default:
       throw unsupported(dtype, 'is not written from f32; F64, F32, F16 and BF16 are')
   }
@@ -165,30 +165,49 @@ function widenBf16(codes: Uint16Array): Float32Array {
   return new Float32Array(out.buffer)
 }
 
-function narrow(values: Float32Array, round: (bits: number) => number): Uint8Array {
+/** 64-bit integers as pairs of low and high words; a high word from `negativeFrom` on carries a sign. */
+function widenWide(words: Uint32Array, negativeFrom: number): Float32Array {
+  const out = new Float32Array(words.length / 2)
+  for (let i = 0; i < out.length; i++) {
+    const high = words[2 * i + 1]!
+    out[i] = (high >= negativeFrom ? high - 2 ** 32 : high) * 2 ** 32 + words[2 * i]!
+  }
+  return out
+}
+
+function narrowToBf16(values: Float32Array): Uint8Array {
+  const codes = new Uint16Array(values.length)
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
-  const out = new Uint16Array(values.length)
-  for (let i = 0; i < bits.length; i++) out[i] = round(bits[i]!)
-  return new Uint8Array(out.buffer)
+  for (let i = 0; i < bits.length; i++) {
+    const word = bits[i]!
+    const isNan = (word & 0x7fffffff) > 0x7f800000
+    // Half a unit less one, plus the bit that will be last, carries exactly where nearest-even rounds up.
+    codes[i] = isNan ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16
+  }
+  return new Uint8Array(codes.buffer)
 }
 
-/** f32 bits to the nearest bf16 bits. */
-function roundToBf16(bits: number): number {
-  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40
-  // Adding half a unit less one, plus the bit that will be last, carries exactly where nearest-even rounds up.
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
+function narrowToF16(values: Float32Array): Uint8Array {
+  const codes = new Uint16Array(values.length)
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
+  for (let i = 0; i < bits.length; i++) {
+    const word = bits[i]!
+    const magnitude = word & 0x7fffffff
+    // Normal in f16, as nearly all weights are: rebias the exponent by 112 and round off 13 bits.
+    codes[i] =
+      magnitude >= 0x38800000 && magnitude < 0x477ff000
+        ? ((word >>> 16) & 0x8000) | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
+        : roundToExtremeF16(word)
+  }
+  return new Uint8Array(codes.buffer)
 }
 
-/** f32 bits to the nearest f16 bits. */
-function roundToF16(bits: number): number {
+/** f32 bits to the nearest f16 bits, for what is no normal number there. */
+function roundToExtremeF16(bits: number): number {
   const sign = (bits >>> 16) & 0x8000
   const magnitude = bits & 0x7fffffff
   if (magnitude > 0x7f800000) return sign | 0x7e00 | ((magnitude >>> 13) & 0x1ff)
   if (magnitude >= 0x477ff000) return sign | 0x7c00 // from 65520 on, halfway to 2^16, all is infinity
-  if (magnitude >= 0x38800000) {
-    // Normal in f16: rebias the exponent by 112 and round off 13 bits.
-    return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13)
-  }
   if (magnitude <= 0x33000000) return sign // up to 2^-25, halfway to the smallest subnormal: the tie goes to zero
   // Subnormal in f16: count units of 2^-24. The mantissa with its hidden bit is shifted by 14 to 24 places.
   const mantissa = (magnitude & 0x7fffff) | 0x800000

@@ -9,14 +9,16 @@
 const MAX_PATTERNS = 10_000
 /** Stops keys that are longer than any module path. */
 const MAX_KEY_LENGTH = 512
-/** Bounds the work per module of all keys together that are not plain names. */
+/** Bounds the work per character of a module's name of all keys together that are not plain names. */
 const MAX_STATES = 4096
+/** Bounds the work for all modules of a model to a few seconds. */
+const MAX_STEPS = 30_000_000
 
 /** Why a key cannot be used. */
 export class PatternError extends Error {}
 
 export interface ModulePatterns {
-  /** The number of the first key that matches the module, or undefined. */
+  /** The number of the first key that matches the module, or undefined. Throws PatternError when it gets too costly. */
   find(module: string): number | undefined
 }
 
@@ -24,15 +26,28 @@ export interface ModulePatterns {
 export function compilePatterns(pattern: Readonly<Record<string, number>>): ModulePatterns {
   const entries = Object.entries(pattern)
   if (entries.length > MAX_PATTERNS) throw new PatternError(`${entries.length} keys; at most ${MAX_PATTERNS} are read`)
-  let states = 0
-  const rules = entries.map(([key, value]) => {
-    if (PLAIN_KEY.test(key)) return { value, matches: (module: string) => endsWithKey(module, key) }
-    const program = compile(key)
-    states += program.length
-    if (states > MAX_STATES) throw new PatternError(`the patterns up to ${JSON.stringify(key)} are too complex`)
-    return { value, matches: (module: string) => run(program, module) }
-  })
-  return { find: (module) => rules.find((rule) => rule.matches(module))?.value }
+  const budget = { states: MAX_STATES, steps: MAX_STEPS }
+  const rules = entries.map(([key, value]) => ({ value, matches: matcher(key, budget) }))
+  const found = new Map<string, number | undefined>()
+  const find = (module: string) => {
+    if (!found.has(module)) found.set(module, rules.find((rule) => rule.matches(module))?.value)
+    return found.get(module)
+  }
+  return { find }
+}
+
+/** What is left of the limits; shared by all keys of a table. */
+interface Budget {
+  states: number
+  steps: number
+}
+
+function matcher(key: string, budget: Budget): (module: string) => boolean {
+  if (PLAIN_KEY.test(key)) return (module) => endsWithKey(module, key)
+  const program = compile(key)
+  budget.states -= program.length
+  if (budget.states < 0) throw new PatternError(`the patterns up to ${JSON.stringify(key)} are too complex`)
+  return (module) => run(program, module, budget)
 }
 
 /** A module name or its end. Its dots are, strictly, wildcards. */
@@ -133,11 +148,13 @@ function emitRepeat(part: Node, min: number, max: number, program: State[]): num
 }
 
 /** Whether `(.*\.)?(program)$` matches the name: a match may start at its beginning and after every dot. */
-function run(program: readonly State[], name: string): boolean {
+function run(program: readonly State[], name: string, budget: Budget): boolean {
   let current = new Set<number>()
   for (let at = 0; ; at++) {
     if (at === 0 || name[at - 1] === '.') current.add(0)
     const reached = follow(program, current, at, name.length)
+    budget.steps -= reached.size
+    if (budget.steps < 0) throw new PatternError('the patterns are too costly for the names of this model')
     if (at === name.length) return reached.has(program.length - 1)
     current = new Set()
     for (const index of reached) {

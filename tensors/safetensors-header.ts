@@ -24,8 +24,11 @@ export const MAX_TENSORS = 262_144
 export const MAX_DIMENSIONS = 64
 /** Stops names that are really data, and error messages of megabytes. */
 export const MAX_NAME_LENGTH = 2048
-/** A header nests three deep: header, tensor, shape. */
-const MAX_DEPTH = 3
+/**
+ * A header nests three deep: header, tensor, shape. Sixteen values a tensor are its description with a shape of nine
+ * dimensions; more in all is 100 MB of something else, which would cost gigabytes as objects.
+ */
+const JSON_LIMITS = { depth: 3, values: 16 * MAX_TENSORS, members: MAX_TENSORS + 1 }
 
 const METADATA_KEY = '__metadata__'
 const TENSOR_FIELDS = ['dtype', 'shape', 'data_offsets'] as const
@@ -143,7 +146,13 @@ function checkWritable(tensors: readonly TensorInfo[], metadata: Readonly<Record
     if (hasLoneSurrogate(key + value))
       throw invalid(`${METADATA_KEY} ${quote(key)} holds half a surrogate pair`, { key })
   }
-  checkTensorCount(tensors.length)
+  if (tensors.length > MAX_TENSORS) {
+    const count = tensors.length
+    throw invalid(`${count} tensors in one file; at most ${MAX_TENSORS} are read`, {
+      tensors: count,
+      limit: MAX_TENSORS,
+    })
+  }
   const seen = new Set<string>()
   for (const { name, dtype, shape } of tensors) {
     checkName(name)
@@ -153,14 +162,6 @@ function checkWritable(tensors: readonly TensorInfo[], metadata: Readonly<Record
     checkDimensions(name, shape)
     byteCount(name, dtype, shape)
   }
-}
-
-function checkTensorCount(count: number): void {
-  if (count <= MAX_TENSORS) return
-  throw invalid(`the header names ${count} tensors; at most ${MAX_TENSORS} are read`, {
-    tensors: count,
-    limit: MAX_TENSORS,
-  })
 }
 
 function checkDimensions(name: string, shape: readonly unknown[]): void {
@@ -175,13 +176,12 @@ function parseRoot(bytes: Uint8Array): JsonObject {
   if (bytes[0] !== 0x7b) throw invalid(`the header must begin with '{' (0x7b), not ${hex(bytes[0])}`, {})
   let root: JsonValue
   try {
-    root = parseStrictJson(decodeUtf8(bytes), MAX_DEPTH)
+    root = parseStrictJson(decodeUtf8(bytes), JSON_LIMITS)
   } catch (error) {
     if (!(error instanceof StrictJsonError)) throw error
     throw invalid(`the header is no strict JSON: ${error.message}`, { at: error.at })
   }
   if (!(root instanceof Map)) throw invalid('the header must be a JSON object', {})
-  checkTensorCount(root.size)
   return root
 }
 

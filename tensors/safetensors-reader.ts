@@ -41,8 +41,7 @@ export class SafetensorsFile implements TensorSource {
     return span
   }
 
-  readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
-    // Not async, so that a wrong name is reported with the caller on the stack.
+  async readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
     const { start, end } = this.span(name)
     return this.source.read(start, end, signal)
   }
@@ -84,11 +83,11 @@ export class ShardedSafetensors implements TensorSource {
     return shard
   }
 
-  readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
+  async readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
     return this.shard(name).readBytes(name, signal)
   }
 
-  read(name: string, signal?: AbortSignal): Promise<Float32Array> {
+  async read(name: string, signal?: AbortSignal): Promise<Float32Array> {
     return this.shard(name).read(name, signal)
   }
 

@@ -5,7 +5,8 @@ import { type JsonValue, parseStrictJson, StrictJsonError } from './strict-json.
 
 /** Stops an index that has us open files without end. */
 const MAX_SHARDS = 1024
-const MAX_DEPTH = 8
+/** An index is one flat map and a few figures. */
+const JSON_LIMITS = { depth: 8, values: 2 * MAX_TENSORS, members: MAX_TENSORS }
 
 /**
  * weight_map as tensor name -> file name. File names must be plain, so that an index cannot point outside its folder.
@@ -15,9 +16,6 @@ export function parseShardIndex(text: string): Map<string, string> {
   const weightMap = parseRoot(text)
   if (!(weightMap instanceof Map)) throw invalid('has no weight_map object', {})
   if (weightMap.size === 0) throw invalid('has an empty weight_map', {})
-  if (weightMap.size > MAX_TENSORS) {
-    throw invalid(`names ${weightMap.size} tensors; at most ${MAX_TENSORS} are read`, { tensors: weightMap.size })
-  }
   const result = new Map<string, string>()
   for (const [tensor, file] of weightMap) result.set(tensor, checkFileName(tensor, file))
   const shards = new Set(result.values()).size
@@ -30,7 +28,7 @@ function parseRoot(text: string): JsonValue | undefined {
     throw invalid(`has ${text.length} characters; at most ${MAX_HEADER_BYTES} are read`, { length: text.length })
   }
   try {
-    const root = parseStrictJson(text, MAX_DEPTH)
+    const root = parseStrictJson(text, JSON_LIMITS)
     return root instanceof Map ? root.get('weight_map') : undefined
   } catch (error) {
     if (!(error instanceof StrictJsonError)) throw error

@@ -26,9 +26,19 @@ export class StrictJsonError extends Error {
   }
 }
 
+/** What a text may cost before it is refused; each reader knows what its honest files need. */
+export interface JsonLimits {
+  /** Nesting of objects and arrays. */
+  readonly depth: number
+  /** Values in the whole text, keys not counted. */
+  readonly values: number
+  /** Members of one object. */
+  readonly members: number
+}
+
 /** Parses a whole text. Objects become Maps, so a key such as `__proto__` is only a key. Throws StrictJsonError. */
-export function parseStrictJson(text: string, maxDepth: number): JsonValue {
-  const reader = new Reader(text, maxDepth)
+export function parseStrictJson(text: string, limits: JsonLimits): JsonValue {
+  const reader = new Reader(text, limits)
   const value = reader.value(0)
   reader.finish()
   return value
@@ -49,29 +59,21 @@ export function hasLoneSurrogate(text: string): boolean {
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
 const INTEGER = /^(?:0|-?[1-9][0-9]*)$/
-const ESCAPES: Readonly<Record<string, string>> = {
-  '"': '"',
-  '\\': '\\',
-  '/': '/',
-  b: '\b',
-  f: '\f',
-  n: '\n',
-  r: '\r',
-  t: '\t',
-}
 
 /** A cursor over the text; lives for one parse. */
 class Reader {
   private at = 0
+  private values = 0
   private readonly text: string
-  private readonly maxDepth: number
+  private readonly limits: JsonLimits
 
-  constructor(text: string, maxDepth: number) {
+  constructor(text: string, limits: JsonLimits) {
     this.text = text
-    this.maxDepth = maxDepth
+    this.limits = limits
   }
 
   value(depth: number): JsonValue {
+    if (++this.values > this.limits.values) throw this.error(`more than ${this.limits.values} values`)
     this.skipSpace()
     const first = this.text[this.at]
     if (first === '{') return this.object(depth + 1)
@@ -97,6 +99,7 @@ class Reader {
       const keyAt = this.at
       const key = this.string()
       if (members.has(key)) throw new StrictJsonError(`key ${JSON.stringify(key.slice(0, 200))} given twice`, keyAt)
+      if (members.size >= this.limits.members) throw this.error(`more than ${this.limits.members} members in an object`)
       this.expect(':')
       members.set(key, this.value(depth))
     } while (this.accept(','))
@@ -116,40 +119,33 @@ class Reader {
 
   private string(): string {
     if (this.text[this.at] !== '"') throw this.error('expected a string')
-    this.at++
-    let result = ''
-    let runStart = this.at
+    const start = this.at++
+    let escaped = false
+    let ascii = true
     for (;;) {
       const unit = this.text.charCodeAt(this.at)
       if (unit === 0x22) break
       if (Number.isNaN(unit)) throw this.error('string without an end')
       if (unit < 0x20) throw this.error('control character in a string')
-      if (unit !== 0x5c) {
+      if (unit === 0x5c) {
+        escaped = true
         this.at++
-        continue
-      }
-      result += this.text.slice(runStart, this.at) + this.escape()
-      runStart = this.at
+      } else if (unit > 0x7f) ascii = false
+      this.at++
     }
-    result += this.text.slice(runStart, this.at)
     this.at++
-    if (hasLoneSurrogate(result)) throw this.error('a string with half a surrogate pair')
+    const result = escaped ? this.unescape(start) : this.text.slice(start + 1, this.at - 1)
+    if ((escaped || !ascii) && hasLoneSurrogate(result)) throw this.error('half a surrogate pair in a string')
     return result
   }
 
-  /** Reads one backslash sequence and moves past it. */
-  private escape(): string {
-    const kind = this.text[this.at + 1] ?? ''
-    if (kind === 'u') {
-      const digits = this.text.slice(this.at + 2, this.at + 6)
-      if (!/^[0-9a-fA-F]{4}$/.test(digits)) throw this.error('bad \\u escape')
-      this.at += 6
-      return String.fromCharCode(Number.parseInt(digits, 16))
+  /** The string from its opening quote to the cursor. */
+  private unescape(start: number): string {
+    try {
+      return JSON.parse(this.text.slice(start, this.at)) as string
+    } catch {
+      throw new StrictJsonError('bad escape in the string', start)
     }
-    const plain = Object.hasOwn(ESCAPES, kind) ? ESCAPES[kind] : undefined
-    if (plain === undefined) throw this.error('bad escape')
-    this.at += 2
-    return plain
   }
 
   private number(): number | JsonNumber {
@@ -168,7 +164,7 @@ class Reader {
   }
 
   private enter(depth: number): void {
-    if (depth > this.maxDepth) throw this.error(`nesting deeper than ${this.maxDepth}`)
+    if (depth > this.limits.depth) throw this.error(`nesting deeper than ${this.limits.depth}`)
     this.at++
   }
 

@@ -97,4 +97,11 @@ describe('a key of rank_pattern', () => {
       compilePatterns(Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`(m${i}){10}`, 1]))),
     ).toThrow(/too complex/)
   })
+
+  it('is refused where the patterns would take forever over the names of a model', () => {
+    const patterns = compilePatterns({ '(a?){500}b': 1 })
+    expect(() => {
+      for (let i = 0; i < 100_000; i++) patterns.find('a'.repeat(2000) + i)
+    }).toThrow(/too costly/)
+  })
 })

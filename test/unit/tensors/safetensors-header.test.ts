@@ -205,8 +205,13 @@ describe('a header that breaks a rule is refused', () => {
   })
 
   it('for more tensors than any model has', () => {
-    const members = Array.from({ length: MAX_TENSORS + 1 }, (_, i) => `"${i}":0`)
-    expect(refusal(() => parse(`{${members}}`)).message).toMatch(/262145 tensors; at most 262144/)
+    const members = Array.from({ length: MAX_TENSORS + 2 }, (_, i) => `"${i}":0`)
+    expect(refusal(() => parse(`{${members}}`)).message).toMatch(/more than 262145 members/)
+  })
+
+  it('for more numbers than so many tensors could need', () => {
+    const error = refusal(() => parse(`{"w":[${'0,'.repeat(16 * MAX_TENSORS)}0]}`))
+    expect(error.message).toMatch(/more than 4194304 values/)
   })
 })
 

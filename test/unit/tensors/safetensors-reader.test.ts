@@ -75,6 +75,7 @@ describe('a safetensors file', () => {
     const missing = expect.objectContaining({ code: 'TENSOR_NOT_FOUND', detail: { tensor: 'toString' } })
     expect(() => opened.span('toString')).toThrow(missing)
     await expect(opened.read('toString')).rejects.toEqual(missing)
+    await expect(opened.readBytes('toString')).rejects.toEqual(missing)
   })
 
   it.each([0, 3, 7, 8, 9, 40])('is refused when only its first %i bytes are there', async (length) => {

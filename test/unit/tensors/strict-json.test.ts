@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { JsonNumber, parseStrictJson, StrictJsonError, toPlainJson } from '../../../tensors/strict-json.ts'
 
-const DEPTH = 8
+const LIMITS = { depth: 8, values: 100, members: 10 }
 
 describe('text that JSON.parse reads too', () => {
   it.each([
@@ -13,7 +13,7 @@ describe('text that JSON.parse reads too', () => {
     '\t\r\n{ "a" : 1 }\n',
     '{"__proto__":{"x":1},"constructor":2,"toString":"t"}',
   ])('gives the same value: %s', (text) => {
-    expect(toPlainJson(parseStrictJson(text, DEPTH))).toEqual(JSON.parse(text))
+    expect(toPlainJson(parseStrictJson(text, LIMITS))).toEqual(JSON.parse(text))
   })
 
   it.each([
@@ -34,14 +34,14 @@ describe('text that JSON.parse reads too', () => {
     'NaN',
   ])('is refused where JSON.parse refuses it: %s', (text) => {
     expect(() => JSON.parse(text)).toThrow()
-    expect(() => parseStrictJson(text, DEPTH)).toThrow(StrictJsonError)
+    expect(() => parseStrictJson(text, LIMITS)).toThrow(StrictJsonError)
   })
 
   it.each(['"a', '"\\x"', '"\\u12"', '"\\u12g4"', '"\n"', '"\\', 'tru', 'nul', '{} {}', '[]]', '\u00a0{}', '\ufeff{}'])(
     'is refused where JSON.parse refuses it, in strings and around values: %j',
     (text) => {
       expect(() => JSON.parse(text)).toThrow()
-      expect(() => parseStrictJson(text, DEPTH)).toThrow(StrictJsonError)
+      expect(() => parseStrictJson(text, LIMITS)).toThrow(StrictJsonError)
     },
   )
 })
@@ -50,33 +50,49 @@ describe('text that only JSON.parse reads', () => {
   it.each(['{"a":1,"a":1}', '{"a":1,"\\u0061":2}', '[{"x":{"b":1,"c":2,"b":3}}]'])(
     'is refused for a double key: %s',
     (text) => {
-      expect(() => parseStrictJson(text, DEPTH)).toThrow(/given twice/)
+      expect(() => parseStrictJson(text, LIMITS)).toThrow(/given twice/)
     },
   )
 
   it.each(['"\\ud800"', '"\\udc00\\ud800"', '{"\\udfff":1}', '"\\ud800x\\udc00"'])(
     'is refused for half a surrogate pair: %s',
     (text) => {
-      expect(() => parseStrictJson(text, DEPTH)).toThrow(/surrogate/)
+      expect(() => parseStrictJson(text, LIMITS)).toThrow(/surrogate/)
     },
   )
 
   it('is refused for its depth, however deep', () => {
-    expect(() => parseStrictJson('['.repeat(9), DEPTH)).toThrow(/nesting deeper than 8/)
-    expect(() => parseStrictJson('{"a":'.repeat(1_000_000), DEPTH)).toThrow(/nesting deeper than 8/)
-    expect(parseStrictJson(`${'['.repeat(8)}${']'.repeat(8)}`, DEPTH)).toEqual([[[[[[[[]]]]]]]])
+    expect(() => parseStrictJson('['.repeat(9), LIMITS)).toThrow(/nesting deeper than 8/)
+    expect(() => parseStrictJson('{"a":'.repeat(1_000_000), LIMITS)).toThrow(/nesting deeper than 8/)
+    expect(parseStrictJson(`${'['.repeat(8)}${']'.repeat(8)}`, LIMITS)).toEqual([[[[[[[[]]]]]]]])
+  })
+})
+
+describe('text of more values than are allowed', () => {
+  it('is refused where the first one too many begins', () => {
+    expect(parseStrictJson(`[${'1,'.repeat(98)}1]`, LIMITS)).toHaveLength(99)
+    expect(() => parseStrictJson(`[${'1,'.repeat(99)}1]`, LIMITS)).toThrow(/more than 100 values at character 199/)
+    expect(() => parseStrictJson('['.repeat(3) + '{"a":0},'.repeat(1_000_000), LIMITS)).toThrow(/more than 100 values/)
+  })
+})
+
+describe('an object of more members than are allowed', () => {
+  it('is refused at the first one too many', () => {
+    const members = Array.from({ length: 11 }, (_, i) => `"${i}":0`)
+    expect(parseStrictJson(`{${members.slice(0, 10)}}`, LIMITS)).toHaveProperty('size', 10)
+    expect(() => parseStrictJson(`{${members}}`, LIMITS)).toThrow(/more than 10 members/)
   })
 })
 
 describe('numbers', () => {
   it('are numbers where a double holds the integer as written', () => {
-    expect(parseStrictJson('[0,9007199254740991,-9007199254740991]', DEPTH)).toEqual([0, 2 ** 53 - 1, 1 - 2 ** 53])
+    expect(parseStrictJson('[0,9007199254740991,-9007199254740991]', LIMITS)).toEqual([0, 2 ** 53 - 1, 1 - 2 ** 53])
   })
 
   it.each(['1.0', '1e2', '-0', '9007199254740992', '1.00000000000000000001'])(
     'keep their text otherwise: %s',
     (token) => {
-      expect(parseStrictJson(token, DEPTH)).toEqual(new JsonNumber(token))
+      expect(parseStrictJson(token, LIMITS)).toEqual(new JsonNumber(token))
     },
   )
 })
