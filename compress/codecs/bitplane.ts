@@ -28,7 +28,8 @@ function encodeFrame(parts: readonly EncodePart[]): Uint8Array {
   let first = 0
   let n = 0
   for (const part of parts) {
-    for (const position of part.positions) {
+    for (let i = 0; i < part.positions.length; i++) {
+      const position = part.positions[i]!
       setBit(bytes, first + (position & INDEX_MASK))
       if (position >= SIGN_BIT) setBit(signs, n)
       n++
@@ -63,22 +64,25 @@ function decodeFrame(bytes: Uint8Array, parts: readonly FramePart[]): Uint32Arra
 }
 
 function readPart(mask: Uint8Array, first: number, cells: number, signs: Uint8Array, firstSign: number): Uint32Array {
-  const bit = (plane: Uint8Array, at: number) => (plane[at >>> 3]! >>> (at & 7)) & 1
   let count = 0
-  for (let i = 0; i < cells; i++) count += bit(mask, first + i)
+  for (let i = first; i < first + cells; i++) count += bitAt(mask, i)
   const positions = new Uint32Array(count)
   let n = 0
   for (let i = 0; i < cells; i++) {
-    if (bit(mask, first + i) === 0) continue
-    positions[n] = i | (bit(signs, firstSign + n) << 31)
+    if (bitAt(mask, first + i) === 0) continue
+    positions[n] = i | (bitAt(signs, firstSign + n) << 31)
     n++
   }
   return positions
 }
 
+function bitAt(plane: Uint8Array, bit: number): number {
+  return (plane[bit >>> 3]! >>> (bit & 7)) & 1
+}
+
 function countBits(plane: Uint8Array): number {
   let count = 0
-  for (const byte of plane) for (let rest = byte; rest !== 0; rest &= rest - 1) count++
+  for (let i = 0; i < plane.length; i++) for (let rest = plane[i]!; rest !== 0; rest &= rest - 1) count++
   return count
 }
 

@@ -92,9 +92,11 @@ function axisChoices(counts: Uint32Array, cellsPerMember: number, maxBits: numbe
 
 function binMembers(counts: Uint32Array): Uint8Array {
   let largest = 0
-  for (const count of counts) if (count > largest) largest = count
+  for (let i = 0; i < counts.length; i++) largest = Math.max(largest, counts[i]!)
   const scale = (BINS - 1) / Math.sqrt(largest + 1)
-  return Uint8Array.from(counts, (count) => Math.floor(Math.sqrt(count) * scale))
+  const binOf = new Uint8Array(counts.length)
+  for (let i = 0; i < counts.length; i++) binOf[i] = Math.sqrt(counts[i]!) * scale
+  return binOf
 }
 
 interface Bin {

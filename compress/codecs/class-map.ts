@@ -18,7 +18,8 @@ function writeNode(writer: BitWriter, classes: Uint8Array, low: number, high: nu
   const middle = (low + high) / 2
   let members = 0
   let upper = 0
-  for (const cls of classes) {
+  for (let i = 0; i < classes.length; i++) {
+    const cls = classes[i]!
     if (cls < low || cls >= high) continue
     members++
     if (cls >= middle) upper++
@@ -47,7 +48,8 @@ function countBits(members: number): number {
 function minorityGaps(classes: Uint8Array, low: number, middle: number, high: number, minorityIsUpper: boolean) {
   const gaps: number[] = []
   let gap = 0
-  for (const cls of classes) {
+  for (let i = 0; i < classes.length; i++) {
+    const cls = classes[i]!
     if (cls < low || cls >= high) continue
     if (cls >= middle === minorityIsUpper) {
       gaps.push(gap)

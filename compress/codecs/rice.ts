@@ -31,34 +31,38 @@ function ricePartBytes(positions: Uint32Array): number {
   return varintLength(count) + 1 + Math.ceil(bestParameter(positions).bits / 8)
 }
 
-/** Bits of all gaps and signs with parameter r: per non-zero floor(gap / 2^r) + 1 + r + 1. */
-function codedBits(positions: Uint32Array, r: number): number {
+/** Bits of all gaps and signs with the parameters r - 1, r, r + 1: per non-zero floor(gap / 2^r) + 1 + r + 1. */
+function bitsAround(positions: Uint32Array, r: number): [number, number, number] {
   let previous = -1
-  let quotients = 0
+  let below = 0
+  let here = 0
+  let above = 0
   for (let i = 0; i < positions.length; i++) {
     const index = positions[i]! & INDEX_MASK
-    quotients += (index - previous - 1) >>> r
+    const quotient = (index - previous - 1) >>> (r - 1)
     previous = index
+    below += quotient
+    here += quotient >>> 1
+    above += quotient >>> 2
   }
-  return quotients + positions.length * (r + 2)
+  const n = positions.length
+  return [below + n * (r + 1), here + n * (r + 2), above + n * (r + 3)]
 }
 
-/** The smallest of the best parameters. The cost is convex in r, so walking downhill finds it. */
+/** The smallest of the best parameters. The cost is convex in r, so walking downhill from a guess finds it. */
 function bestParameter(positions: Uint32Array): { r: number; bits: number } {
-  const span = (positions[positions.length - 1]! & INDEX_MASK) + 1
-  let r = Math.min(MAX_PARAMETER, Math.floor(Math.log2(span / positions.length)))
-  let bits = codedBits(positions, r)
-  for (; r < MAX_PARAMETER; r++) {
-    const next = codedBits(positions, r + 1)
-    if (next >= bits) break
-    bits = next
+  const meanGap = ((positions[positions.length - 1]! & INDEX_MASK) + 1) / positions.length
+  let r = Math.min(MAX_PARAMETER - 1, Math.max(1, Math.round(Math.log2(meanGap * Math.LN2))))
+  for (;;) {
+    const [below, here, above] = bitsAround(positions, r)
+    if (below <= here) {
+      if (r === 1) return { r: 0, bits: below }
+      r--
+    } else if (above < here) {
+      if (r === MAX_PARAMETER - 1) return { r: MAX_PARAMETER, bits: above }
+      r++
+    } else return { r, bits: here }
   }
-  for (; r > 0; r--) {
-    const next = codedBits(positions, r - 1)
-    if (next > bits) break
-    bits = next
-  }
-  return { r, bits }
 }
 
 export function encodeRiceFrame(parts: readonly EncodePart[]): Uint8Array {
@@ -79,7 +83,8 @@ export function encodeRiceFrame(parts: readonly EncodePart[]): Uint8Array {
 function encodeGaps(positions: Uint32Array, r: number): Uint8Array {
   const writer = new BitWriter()
   let previous = -1
-  for (const position of positions) {
+  for (let i = 0; i < positions.length; i++) {
+    const position = positions[i]!
     const gap = (position & INDEX_MASK) - previous - 1
     previous = position & INDEX_MASK
     writer.writeUnary(gap >>> r)

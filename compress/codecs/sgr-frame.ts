@@ -30,19 +30,21 @@ export interface SgrCoder {
 /** First byte of a frame that is a Rice frame instead; no SGR frame begins so, as its head is never empty. */
 const RICE_MARK = 0
 
+/** The shorter of the two forms; on random data this one, on tiny or strictly periodic frames Rice. */
 export function encodeSgrFrame(coder: SgrCoder, parts: readonly EncodePart[]): Uint8Array {
-  const layouts = layOutParts(parts)
-  const sections = coder.encode(
-    layouts,
-    parts.map((part) => part.positions),
-  )
-  const bytes = joinSections(layouts, sections)
+  const bytes = encodeStrataFrame(coder, parts)
   if (bytes.length <= 1 + riceFrameBytes(parts)) return bytes
   const rice = encodeRiceFrame(parts)
   const marked = new Uint8Array(1 + rice.length)
   marked[0] = RICE_MARK
   marked.set(rice, 1)
   return marked
+}
+
+export function encodeStrataFrame(coder: SgrCoder, parts: readonly EncodePart[]): Uint8Array {
+  const layouts = layOutParts(parts)
+  const positions = parts.map((part) => part.positions)
+  return joinSections(layouts, coder.encode(layouts, positions))
 }
 
 function joinSections(layouts: readonly PartLayout[], sections: SgrSections): Uint8Array {

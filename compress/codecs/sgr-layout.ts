@@ -25,7 +25,7 @@ export function layOutParts(parts: readonly FramePart[]): PartLayout[] {
 
 function layOutPart(part: FramePart): PartLayout {
   const { cells, cols, start } = part
-  const classes = classesOf(part)
+  const { classes, colsOf } = classesOf(part)
   const { rowClassCount, colClassCount } = classes
   if (rowClassCount === 1 && colClassCount === 1) return undividedPart(cells)
   if (start % cols !== 0 || cells % cols !== 0) throw new Error('a part with classes must consist of whole rows')
@@ -33,7 +33,6 @@ function layOutPart(part: FramePart): PartLayout {
   const rows = cells / cols
   const rowClasses = classes.rowClasses?.subarray(firstRow, firstRow + rows)
   const rowsOf = countClasses(rowClasses, rowClassCount, rows)
-  const colsOf = countClasses(classes.colClasses, colClassCount, cols)
   const strata = new Uint32Array(rowClassCount * colClassCount)
   for (let s = 0; s < strata.length; s++)
     strata[s] = rowsOf[Math.floor(s / colClassCount)]! * colsOf[s % colClassCount]!
@@ -55,21 +54,31 @@ function undividedPart(cells: number): PartLayout {
 function countClasses(classes: Uint8Array | undefined, classCount: number, length: number): Uint32Array {
   if (classes === undefined) return Uint32Array.of(length)
   const counts = new Uint32Array(classCount)
-  for (const cls of classes) counts[cls]!++
+  for (let i = 0; i < length; i++) counts[classes[i]!]!++
   return counts
+}
+
+interface KnownSide {
+  readonly rows: number
+  readonly cols: number
+  readonly classes: TensorClasses
+  /** Columns of each class. */
+  readonly colsOf: Uint32Array
 }
 
 /**
  * Side information read before, by the array that holds it: a tensor of many frames would otherwise read its maps again
  * for each. Whoever passes `side` must not change it afterwards.
  */
-const known = new WeakMap<Uint8Array, { rows: number; cols: number; classes: TensorClasses }>()
+const known = new WeakMap<Uint8Array, KnownSide>()
 
-function classesOf({ side, rows, cols }: FramePart): TensorClasses {
+function classesOf({ side, rows, cols }: FramePart): KnownSide {
   const earlier = known.get(side)
-  if (earlier !== undefined && earlier.rows === rows && earlier.cols === cols) return earlier.classes
+  if (earlier !== undefined && earlier.rows === rows && earlier.cols === cols) return earlier
   const { classes, length } = readSide(side, 0, rows, cols)
   if (length !== side.length) throw new Error(`side information of ${length} bytes was given as ${side.length} bytes`)
-  known.set(side, { rows, cols, classes })
-  return classes
+  const colsOf = countClasses(classes.colClasses, classes.colClassCount, cols)
+  const read = { rows, cols, classes, colsOf }
+  known.set(side, read)
+  return read
 }

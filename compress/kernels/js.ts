@@ -62,8 +62,8 @@ function widenF16(half: number): number {
 function narrow(values: Float32Array, dtype: 'F16' | 'BF16', out: Uint16Array): void {
   sameLength(values, out)
   const source = bitsOf(values)
-  const convert = dtype === 'BF16' ? narrowToBf16 : narrowToF16
-  for (let i = 0; i < source.length; i++) out[i] = convert(source[i]!)
+  if (dtype === 'BF16') for (let i = 0; i < source.length; i++) out[i] = narrowToBf16(source[i]!)
+  else for (let i = 0; i < source.length; i++) out[i] = narrowToF16(source[i]!)
 }
 
 function narrowToBf16(bits: number): number {
@@ -133,11 +133,13 @@ function joinLanes(lanes: Float64Array): number {
 }
 
 function histogramHigh(x: Float32Array, counts: Uint32Array): void {
-  for (const bits of bitsOf(x)) counts[(bits & MAGNITUDE) >>> 16]!++
+  const bits = bitsOf(x)
+  for (let i = 0; i < bits.length; i++) counts[(bits[i]! & MAGNITUDE) >>> 16]!++
 }
 
 function histogramLow(x: Float32Array, high: number, counts: Uint32Array): void {
-  for (const bits of bitsOf(x)) if ((bits & MAGNITUDE) >>> 16 === high) counts[bits & 0xffff]!++
+  const bits = bitsOf(x)
+  for (let i = 0; i < bits.length; i++) if ((bits[i]! & MAGNITUDE) >>> 16 === high) counts[bits[i]! & 0xffff]!++
 }
 
 // ---- trits ----
@@ -172,8 +174,8 @@ function marginals(
   const colCounts = new Uint32Array(cols)
   let row = 0
   let rowStart = 0
-  for (const position of positions) {
-    const index = position & INDEX_MASK
+  for (let i = 0; i < positions.length; i++) {
+    const index = positions[i]! & INDEX_MASK
     while (index - rowStart >= cols) {
       row++
       rowStart += cols
@@ -187,7 +189,8 @@ function marginals(
 function scatterAdd(acc: Float32Array, offset: number, positions: Uint32Array, scales: ScatterScales): void {
   const { axis, values, cols, first } = scales
   const bits = bitsOf(acc)
-  for (const position of positions) {
+  for (let i = 0; i < positions.length; i++) {
+    const position = positions[i]!
     const index = position & INDEX_MASK
     const flat = first + index
     const group = axis === 'tensor' ? 0 : axis === 'row' ? Math.floor(flat / cols) : flat % cols
