@@ -12,7 +12,6 @@ import { openFileSource } from '../tensors/node/file-source.ts'
 import { weightsDigest } from '../tensors/node/weights-digest.ts'
 import type { TensorSource } from '../tensors/tensor.ts'
 import { openExpertFolder } from './expert-folder.ts'
-import { storedGain } from './stored-gain.ts'
 
 /** Opens paths of a recipe, and closes all of them at the end. */
 export class LocalInputs {
@@ -67,20 +66,19 @@ export class LocalInputs {
     this.#closers.push(() => file.close())
     const container = await openContainer(file)
     const { header } = container
-    const gain = storedGain(container)
     const common = { ref: path, identity: await fileDigest(path, this.#signal), madeFrom: header.base?.digest ?? null }
     if (header.kind === 'full') {
       return {
         ...common,
         kind: 'task_vector',
-        source: taskVectorSource(container, { gain, ...(await this.#referenceOf(container)) }),
+        source: taskVectorSource(container, await this.#referenceOf(container)),
       }
     }
     const adapterConfig = parseAdapterConfig(JSON.stringify(header.adapterConfig ?? {}))
     return {
       ...common,
       kind: 'lora',
-      source: reconstructedSource(container, { kernels: kernels(), gain }),
+      source: reconstructedSource(container, { kernels: kernels() }),
       adapterConfig,
     }
   }

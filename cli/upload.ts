@@ -1,7 +1,7 @@
 /** Streams files from disk to the server as multipart/form-data: no file is ever whole in memory. */
 import { randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -10,6 +10,8 @@ import { CliError } from './errors.ts'
 import type { LocalFile } from './local-files.ts'
 
 const READ_BYTES = 1 << 20
+/** A proxy in between may never say "100 Continue". */
+const CONTINUE_MS = 2000
 
 /**
  * POSTs the files, each as a part whose filename is its path in the repo, and returns the JSON answer. Sent again from
@@ -37,24 +39,47 @@ async function sendOnce(
   const url = new URL(target.url + path)
   const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, {
     method: 'POST',
-    headers: apiHeaders(target, { 'content-type': form.contentType, 'content-length': String(form.size) }),
+    headers: apiHeaders(target, {
+      'content-type': form.contentType,
+      'content-length': String(form.size),
+      // What can be refused without the body (a name, a parameter, its size) is refused before it is sent.
+      expect: '100-continue',
+    }),
     signal: target.signal,
   })
   const answered = new Promise<IncomingMessage>((resolve, reject) => {
     request.once('response', resolve)
     request.once('error', reject)
   })
-  const sending = pipeline(Readable.from(counted(form, onProgress)), request)
-  // A refusal may arrive before the body is through, and ends the sending with an error of its own.
-  sending.catch(() => {})
-  const response = await answered.catch(async (error: unknown) => {
-    const local = await sending.then(
-      () => undefined,
-      (cause: unknown) => cause,
-    )
-    throw local instanceof CliError ? local : unreachable(target, error)
+  let localFailure: unknown
+  void askedForBody(request).then(async () => {
+    // A refusal may also come while the body is on its way, and ends the sending with an error of its own.
+    await pipeline(Readable.from(counted(form, onProgress)), request).catch((error: unknown) => {
+      localFailure = error
+    })
   })
-  return readAnswer(target, response)
+  const response = await answered.catch((error: unknown) => {
+    throw localFailure instanceof CliError ? localFailure : unreachable(target, error)
+  })
+  try {
+    return await readAnswer(target, response)
+  } finally {
+    // Nobody listens any more to what may be left of the body.
+    if (!request.writableFinished) request.destroy()
+  }
+}
+
+/** Resolves when the server wants the body, or after the time that RFC 9110 lets a client wait; never after an answer. */
+function askedForBody(request: ClientRequest): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, CONTINUE_MS)
+    request.once('continue', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+    for (const event of ['response', 'close']) request.once(event, () => clearTimeout(timer))
+    request.flushHeaders()
+  })
 }
 
 async function readAnswer(target: ApiTarget, response: IncomingMessage): Promise<unknown> {

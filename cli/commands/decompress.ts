@@ -16,7 +16,6 @@ import { type Context, type Run, startRun } from '../context.ts'
 import { requirePath } from '../expert-folder.ts'
 import { formatBytes, formatFields } from '../format.ts'
 import { requireAbsent, requireFile, writeWhole } from '../local-files.ts'
-import { storedGain } from '../stored-gain.ts'
 import { writeStream } from '../write-stream.ts'
 
 interface Flags {
@@ -68,7 +67,7 @@ async function runDecompress(file: string, dir: string, flags: Flags, run: Run):
       kernels: kernels(),
       ...(base && { base }),
       ...(flags.dtype !== undefined && { dtype: DTYPE_NAMES[flags.dtype] as Dtype }),
-      gain: flags.gain ?? storedGain(container),
+      ...(flags.gain !== undefined && { gain: flags.gain }),
     })
     const view = safetensorsView(source)
     await mkdir(dir, { recursive: true })

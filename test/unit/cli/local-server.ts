@@ -8,8 +8,10 @@ export interface LocalServer {
   close(): Promise<void>
 }
 
-export async function startServer(listener: RequestListener): Promise<LocalServer> {
+/** `onExpect` answers requests that ask before they send their body; without it they are asked for it. */
+export async function startServer(listener: RequestListener, onExpect?: RequestListener): Promise<LocalServer> {
   const server = createServer(listener)
+  if (onExpect) server.on('checkContinue', onExpect)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {

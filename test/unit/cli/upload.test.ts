@@ -84,14 +84,28 @@ describe('uploadFiles', () => {
     expect(answer).toEqual(['a %22q%22.txt'])
   })
 
-  test('hands on a refusal that comes before the body is through', async () => {
+  const refusal = JSON.stringify({ error: { code: 'TOO_LARGE', message: 'over the limit', detail: {} } })
+
+  test('sends no byte of the body when the server refuses it beforehand', async () => {
     await writeFile(join(folder, 'a.bin'), new Uint8Array(20_000_000))
-    server = await startServer((_, response) => {
-      response.writeHead(413, { connection: 'close' })
-      response.end(JSON.stringify({ error: { code: 'TOO_LARGE', message: 'over the limit', detail: {} } }))
+    server = await startServer(
+      () => {},
+      (_, response) => response.writeHead(413).end(refusal),
+    )
+    const progress: number[] = []
+    const sent = uploadFiles(server.target, '/', await listFolder(folder), (done) => progress.push(done))
+    await expect(sent).rejects.toMatchObject({ code: 'TOO_LARGE' })
+    expect(progress).toEqual([])
+  })
+
+  test('hands on a refusal that comes while the body is on its way', async () => {
+    await writeFile(join(folder, 'a.bin'), new Uint8Array(20_000_000))
+    server = await startServer((request, response) => {
+      request.once('data', () => response.writeHead(422).end(refusal))
+      request.resume()
     })
     const sent = uploadFiles(server.target, '/', await listFolder(folder), () => {})
-    await expect(sent).rejects.toMatchObject({ code: 'TOO_LARGE' })
+    await expect(sent).rejects.toMatchObject({ code: 'TOO_LARGE', status: 422 })
   })
 
   test('sends the whole body again to a server that was busy', async () => {
