@@ -1,6 +1,7 @@
 import { jsKernels } from '../../compress/kernels/js.ts'
 import { wasmKernels } from '../../compress/kernels/wasm.ts'
-import { kernelsSuite } from './kernels.suite.ts'
+import { kernelsParitySuite, kernelsSuite } from './kernels.suite.ts'
 
 kernelsSuite('js', () => jsKernels)
 kernelsSuite('wasm', wasmKernels)
+kernelsParitySuite('wasm', wasmKernels)
