@@ -40,7 +40,7 @@ function unsupportedFeature(config: AdapterConfig): string | undefined {
   if (config.peftType !== 'LORA') return '(IA)3'
   if (config.useDora) return 'DoRA (use_dora)'
   if (config.loraBias) return 'a bias on lora_B (lora_bias)'
-  const init = config.raw['init_lora_weights']
+  const init = config.raw.init_lora_weights
   if (typeof init === 'string' && BASE_CHANGING_INIT.test(init)) {
     return `an adapter initialised with '${init}' that was not converted to plain LoRA`
   }

@@ -22,6 +22,6 @@ export function patchConfigJson(text: string, patch: ConfigPatch): string {
     const used = ['dtype', 'torch_dtype'].filter((key) => key in patched)
     for (const key of used.length > 0 ? used : ['torch_dtype']) patched[key] = patch.dtype
   }
-  if (patch.untied) patched['tie_word_embeddings'] = false
+  if (patch.untied) patched.tie_word_embeddings = false
   return `${JSON.stringify(patched, null, 2)}\n`
 }

@@ -58,7 +58,7 @@ export function planModel(
  * inputs are taken in the order of their identities. A base that is listed among the models merges nothing.
  */
 function canonicalOrder(method: MergeMethod, { base, inputs }: OpenedInputs): OpenedInput[] {
-  const merged = method.origin === 'zero' ? inputs : inputs.filter(({ identity }) => identity !== base?.identity)
+  const merged = method.origin === 'zero' ? inputs : inputs.filter(({ input, upper }) => upper || !isBase(input, base))
   return [...merged].sort((a, b) => (a.identity === b.identity ? 0 : a.identity < b.identity ? -1 : 1))
 }
 
@@ -77,18 +77,22 @@ function referenceOf(base: MergeInput | null, inputs: readonly OpenedInput[]): R
 }
 
 function place({ input, upper }: OpenedInput, reference: Reference, method: MergeMethod): Layout {
-  const isBase = input.identity === reference.base?.identity
+  const own = isBase(input, reference.base)
   const isDifference = input.kind !== 'model' || method.origin === 'base'
-  if (reference.base && isDifference && !isBase) checkMadeFrom(input, reference.base)
-  const lower = isBase ? { parts: new Map(), extras: new Map() } : layOut(input, reference.names)
+  if (reference.base && isDifference && !own) checkMadeFrom(input, reference.base)
+  const lower = own ? { parts: new Map(), extras: new Map() } : layOut(input, reference.names)
   if (!upper) return lower
   checkMadeFrom(upper, input)
   return stackLayouts(lower, layOut(upper, reference.names))
 }
 
+function isBase(input: MergeInput, base: MergeInput | null): boolean {
+  return input.kind === 'model' && input.identity === base?.identity
+}
+
 /** Whether the input brings a value of its own for every tensor, rather than a change to the base's. */
 function isWholeModel({ input }: OpenedInput, { base }: Reference): boolean {
-  return input.kind === 'model' && input.identity !== base?.identity
+  return input.kind === 'model' && !isBase(input, base)
 }
 
 /** In a whole model a missing tensor is a mistake; in a difference it means "unchanged". */

@@ -52,10 +52,14 @@ function methodOf(recipe: Recipe): MergeMethod {
 function checkOutputKind(recipe: Recipe, method: MergeMethod): void {
   const { kind, place } = recipe.output
   if (kind === undefined || kind === 'expert' || kind === method.makes) return
-  throw recipeError(place, `kind '${kind}' is not what ${method.name} makes: it makes a ${method.makes}`, {
-    kind,
-    makes: method.makes,
-  })
+  throw recipeError(
+    place,
+    `kind '${kind}' is not what ${method.name} makes: it makes ${method.makes === 'adapter' ? 'an adapter' : 'a model'}`,
+    {
+      kind,
+      makes: method.makes,
+    },
+  )
 }
 
 /** The cases that the text alone decides. Whether `linear` needs a base depends on its inputs. */

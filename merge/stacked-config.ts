@@ -67,9 +67,7 @@ function targetModules(adapters: readonly StackedAdapter[], ranks: ReadonlyMap<s
 /** The target modules, sorted, where a bare list of names is all that chose the adapter's modules. */
 function targetList({ config }: StackedAdapter): string[] | undefined {
   const { targetModules: target, raw } = config
-  const restricted = [raw['layers_to_transform'], raw['exclude_modules']].some(
-    (rule) => rule !== undefined && rule !== null,
-  )
+  const restricted = [raw.layers_to_transform, raw.exclude_modules].some((rule) => rule !== undefined && rule !== null)
   return Array.isArray(target) && !restricted ? [...target].sort() : undefined
 }
 

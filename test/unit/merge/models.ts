@@ -125,7 +125,11 @@ export class CollectingSink implements TensorSink {
   }
 }
 
-export function planText(text: string, inputs: readonly MergeInput[], format: RecipeFormat = 'yaml'): Promise<MergePlan> {
+export function planText(
+  text: string,
+  inputs: readonly MergeInput[],
+  format: RecipeFormat = 'yaml',
+): Promise<MergePlan> {
   return planMerge(parseRecipe(text, format), opener(inputs))
 }
 
