@@ -36,7 +36,7 @@ export async function receiveMultipart(call: Call, onFile: OnFile): Promise<void
   })
   parser.on('filesLimit', () => fail(new ServerError('TOO_LARGE', `an upload may have at most ${MAX_PARTS} parts`)))
   parser.on('fieldsLimit', () => fail(noFilename()))
-  parser.on('error', (error: Error) => fail(incomplete(error.message)))
+  parser.on('error', (error: Error) => fail(parserError(error)))
   counter.on('error', fail)
   const onGone = () => fail(incomplete('the connection closed'))
   request.once('error', onGone)
@@ -106,6 +106,12 @@ function noFilename(): ServerError {
   return new ServerError('REQUEST_INVALID', 'a part has no filename: every part is a file of the repo', {
     field: 'body',
   })
+}
+
+/** The parser tells its failures apart by their text alone. */
+function parserError({ message }: Error): ServerError {
+  if (message.startsWith('Unexpected end')) return incomplete(message)
+  return new ServerError('REQUEST_INVALID', `the body cannot be read as multipart: ${message}`, { field: 'body' })
 }
 
 function incomplete(why: string): ServerError {

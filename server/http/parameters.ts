@@ -28,7 +28,7 @@ const DTYPES: Readonly<Record<string, Dtype>> = {
 
 export const variantQuery = z.strictObject({
   dtype: z.string().optional().describe('reconstruct as float32, float16 or bfloat16; default: as uploaded'),
-  gain: z.string().optional().describe('factor on every magnitude, instead of the one it was published with'),
+  gain: z.string().optional().describe('further factor on every stored magnitude'),
 })
 
 /** Beyond this a gain is a typing error, and products with f32 scales would overflow. */

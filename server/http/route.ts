@@ -1,4 +1,5 @@
 /** A route says everything about itself once: it is mounted from this, and documented from this. */
+import { isDeepStrictEqual } from 'node:util'
 import type { IRouter, Request, Response } from 'express'
 import { z } from 'zod'
 import { ServerError } from '../service/errors.ts'
@@ -176,7 +177,7 @@ function checkReply(spec: AnyRoute, reply: Reply): void {
   const json = JSON.parse(JSON.stringify(reply.json))
   const parsed = documented.schema.parse(json)
   // Parsing drops what the schema does not name, so a difference is an undocumented field.
-  if (JSON.stringify(parsed) !== JSON.stringify(json)) {
+  if (!isDeepStrictEqual(parsed, json)) {
     throw new Error(`${spec.method} ${spec.path} answers more than it documents: ${JSON.stringify(json)}`)
   }
 }

@@ -93,12 +93,12 @@ async function compress(
 async function hashWeights(
   container: SpooledFile,
   base: TensorSource | undefined,
-  { options, signal }: ContainerWork,
+  { signal }: ContainerWork,
 ): Promise<{ digest: Digest; size: number }> {
   const file = await openFileSource(container.file)
   try {
     const opened = await openContainer(file, signal)
-    const source = reconstructedSource(opened, { gain: options.gain, ...(base && { base }) })
+    const source = reconstructedSource(opened, base ? { base } : {})
     const view = safetensorsView(source)
     return await sha256OfStream(view.stream(0, view.size, signal), signal)
   } finally {

@@ -28,13 +28,11 @@ export interface OpenedExpert {
   readonly containerFile: ManifestFile
   /** The base of a full fine-tune. */
   readonly base?: TensorSource
-  /** The gain it was published with. */
-  readonly gain: number
 }
 
 export interface WeightsVariant {
   readonly dtype?: Dtype
-  /** Replaces the gain the expert was published with. */
+  /** Factor on every stored magnitude. */
   readonly gain?: number
 }
 
@@ -116,8 +114,7 @@ export class Models {
       const container = await asOurFault(file.digest, () => openContainer(source, signal))
       const { kind, base: baseRef } = expertAnnotations(resolved.manifest)
       if (kind === 'full') base = await this.#openNamedBase(baseRef, signal)
-      const gain = Number(container.header.options.gain ?? 1)
-      const opened = { resolved, container, containerFile: file, gain, ...(base && { base: base.value }) }
+      const opened = { resolved, container, containerFile: file, ...(base && { base: base.value }) }
       return { value: opened, close }
     } catch (error) {
       await close()
@@ -160,18 +157,18 @@ export class Models {
 }
 
 /** The weights of an expert as an ordinary checkpoint has them. */
-export function weightsOf({ container, base, gain }: OpenedExpert, variant: WeightsVariant = {}): TensorSource {
+export function weightsOf({ container, base }: OpenedExpert, variant: WeightsVariant = {}): TensorSource {
   const source = reconstructedSource(container, {
     ...(base && { base }),
     ...(variant.dtype && { dtype: variant.dtype }),
-    gain: variant.gain ?? gain,
+    ...(variant.gain !== undefined && { gain: variant.gain }),
   })
   return blamingStore(container, source)
 }
 
 /** The expert as a difference to its base. */
-export function taskVectorOf({ container, base, gain }: OpenedExpert): TensorSource {
-  return blamingStore(container, taskVectorSource(container, { ...(base && { base }), gain }))
+export function taskVectorOf({ container, base }: OpenedExpert): TensorSource {
+  return blamingStore(container, taskVectorSource(container, base ? { base } : {}))
 }
 
 /** `namespace/name[@revision]`. */
