@@ -32,6 +32,18 @@ export function tinyAdapter(seed: number): TinyFile[] {
   ]
 }
 
+/** The two files of a base model. */
+export function tinyModel(seed: number): TinyFile[] {
+  const random = generator(seed)
+  const tensors = MODULES.map((module) => ({ name: `${module}.weight`, dtype: 'F32' as const, shape: [WIDTH, WIDTH] }))
+  const header = serialiseHeader(tensors, { format: 'pt' })
+  const values = Float32Array.from({ length: tensors.length * WIDTH * WIDTH }, () => random() - 0.5)
+  return [
+    { path: 'config.json', bytes: new TextEncoder().encode(JSON.stringify({ model_type: 'tiny', seed })) },
+    { path: 'model.safetensors', bytes: Buffer.concat([header, new Uint8Array(values.buffer)]) },
+  ]
+}
+
 /** Mulberry32: uniform in [0, 1), the same on every machine. */
 export function generator(seed: number): () => number {
   let state = seed >>> 0
