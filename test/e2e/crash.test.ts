@@ -55,7 +55,7 @@ test(
       await server.kill()
       await load
     }
-    console.info(`${KILLS} kills, ${seed} uploads begun, ${acknowledged.length} acknowledged`)
+    process.stdout.write(`${KILLS} kills, ${seed} uploads begun, ${acknowledged.length} acknowledged\n`)
     // Every kill may fall before the first answer, but not all of them.
     expect(acknowledged.length).toBeGreaterThan(KILLS)
 
