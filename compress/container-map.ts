@@ -78,7 +78,9 @@ function planChecked(trits: readonly TritShape[], frames: number): FrameSlice[][
   const cells = trits.reduce((sum, { rows, cols }) => sum + rows * cols, 0)
   const plan = cells > frames * FRAME_CELLS ? undefined : planFrames(trits)
   if (plan?.length !== frames)
-    throw invalid(`${frames} trit frames for tensors that take ${plan?.length ?? `at least ${cells / FRAME_CELLS}`}`)
+    throw invalid(
+      `${frames} trit frames for tensors that take ${plan?.length ?? `at least ${Math.ceil(cells / FRAME_CELLS)}`}`,
+    )
   return plan
 }
 
