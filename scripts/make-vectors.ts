@@ -9,8 +9,9 @@ import { fileURLToPath } from 'node:url'
 import type { ContainerHeader } from '../compress/container-table.ts'
 import { fromF32, toF32 } from '../tensors/dtype.ts'
 import { collect, type TensorSpec, type TritSpec, writeContainer } from '../test/unit/compress/container-builder.ts'
+import type { ValidCase } from './vectors/case.ts'
 import { invalidCases } from './vectors/invalid-cases.ts'
-import { type ValidCase, validCases } from './vectors/valid-cases.ts'
+import { validCases } from './vectors/valid-cases.ts'
 
 const ROOT = fileURLToPath(new URL('../spec/vectors/', import.meta.url))
 
