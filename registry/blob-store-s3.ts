@@ -103,23 +103,36 @@ export class S3BlobStore implements BlobStore {
   }
 
   async write(key: string, body: BlobBody, condition?: WriteCondition): Promise<WriteResult> {
-    const target = this.#target(key)
+    for (let tries = 1; tries <= CONFLICT_TRIES; tries += 1) {
+      const result = await this.#tryWrite(key, body, condition, tries)
+      if (result !== undefined) return result
+      await delay(CONFLICT_DELAY_MS * tries * Math.random())
+    }
+    const message = `the object store stayed undecided about who may write ${key}`
+    throw new RegistryError('STORE_UNAVAILABLE', message, { key, tries: CONFLICT_TRIES })
+  }
+
+  /** undefined: neither written nor refused, so to be tried again. */
+  async #tryWrite(
+    key: string,
+    body: BlobBody,
+    condition: WriteCondition | undefined,
+    tries: number,
+  ): Promise<WriteResult | undefined> {
     const onlyNew = condition !== undefined && 'ifAbsent' in condition
     const large = bodySize(body) > SINGLE_PUT_BYTES
-    const params: WriteParams = { ...target, ...conditionHeaders(condition) }
-    for (let tries = 1; ; tries += 1) {
-      // Sending gigabytes to be told that they are there already would be a waste.
-      const present = onlyNew && (large || tries > 1) ? await this.stat(key) : undefined
-      if (present !== undefined) return { etag: present.etag, written: false }
-      try {
-        const etag = large ? await this.#putParts(key, params, body) : await this.#putOnce(params, body)
-        return { etag, written: true }
-      } catch (error) {
-        const outcome = refusalOf(error, condition)
-        if (outcome === 'lost' && !onlyNew) throw versionConflict(key)
-        if (outcome === 'failed' || tries >= CONFLICT_TRIES) throw unavailable('PUT', key, error)
-        await delay(CONFLICT_DELAY_MS * tries * Math.random())
-      }
+    // Sending gigabytes to be told that they are there already would be a waste.
+    const present = onlyNew && (large || tries > 1) ? await this.stat(key) : undefined
+    if (present !== undefined) return { etag: present.etag, written: false }
+    const params = { ...this.#target(key), ...conditionHeaders(condition) }
+    try {
+      const etag = large ? await this.#putParts(key, params, body) : await this.#putOnce(params, body)
+      return { etag, written: true }
+    } catch (error) {
+      const refusal = refusalOf(error, condition)
+      if (refusal === 'failed') throw unavailable('PUT', key, error)
+      if (refusal === 'lost' && !onlyNew) throw versionConflict(key)
+      return undefined
     }
   }
 

@@ -19,7 +19,10 @@ export interface GcOptions {
   readonly dryRun?: boolean
   /** Unreachable objects younger than this stay. Default a day. */
   readonly graceSeconds?: number
-  /** Temp files, open uploads and intents younger than this stay: someone may still work on them. Default a day. */
+  /**
+   * Temp files and open uploads younger than this stay. Default a day; while a publish is under way, never less: they
+   * may be its own.
+   */
   readonly unfinishedSeconds?: number
   readonly signal?: AbortSignal
 }
@@ -54,14 +57,13 @@ const BATCH = 64
 export async function collectGarbage(parts: RegistryParts, options: GcOptions = {}): Promise<GcReport> {
   const dryRun = options.dryRun ?? true
   const now = Date.now()
-  const unfinishedBefore = new Date(now - (options.unfinishedSeconds ?? DAY_SECONDS) * 1000)
-  const intents = await expireIntents(parts, unfinishedBefore, dryRun)
+  const intents = await expireIntents(parts, new Date(now - DAY_SECONDS * 1000), dryRun)
   const sequence = await parts.index.lastSequence()
   const live = await mark(parts, options.signal)
   const cutoff = new Date(now - (options.graceSeconds ?? DAY_SECONDS) * 1000)
   const found = await findUnreachable(parts, live, cutoff, options.signal)
   const swept = await sweep(parts, found.candidates, sequence, dryRun, options.signal)
-  const unfinished = await parts.store.unfinished(unfinishedBefore, !dryRun)
+  const unfinished = await parts.store.unfinished(await unfinishedBefore(parts, now, options), !dryRun)
   return {
     dryRun,
     blobs: tally(swept.filter((stat) => stat.key.startsWith(BLOBS))),
@@ -79,6 +81,13 @@ async function expireIntents(parts: RegistryParts, before: Date, dryRun: boolean
   const expired = (await parts.index.listIntents()).filter((intent) => intent.started < before)
   if (!dryRun) for (const { id, repo } of expired) await syncRepo(parts, repo, { finishedIntent: id })
   return expired.length
+}
+
+/** Whatever writes to the store does so under an intent: without one, what is older than now is nobody's. */
+async function unfinishedBefore(parts: RegistryParts, now: number, options: GcOptions): Promise<Date> {
+  const seconds = options.unfinishedSeconds ?? DAY_SECONDS
+  const busy = (await parts.index.listIntents()).length > 0
+  return new Date(now - (busy ? Math.max(seconds, DAY_SECONDS) : seconds) * 1000)
 }
 
 /** Digests of all manifests and blobs that refs reach. */

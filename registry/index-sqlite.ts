@@ -354,7 +354,8 @@ function guarded<T>(action: () => T): T {
     return action()
   } catch (cause) {
     const code = (cause as { code?: unknown }).code
-    if (typeof code !== 'string' || !/^SQLITE_(BUSY|LOCKED|FULL|IOERR|CANTOPEN|READONLY|CORRUPT|NOTADB)/.test(code)) throw cause
+    if (typeof code !== 'string' || !/^SQLITE_(BUSY|LOCKED|FULL|IOERR|CANTOPEN|READONLY|CORRUPT|NOTADB)/.test(code))
+      throw cause
     const message = `the index failed: ${(cause as Error).message} (${code})`
     throw new RegistryError('INDEX_UNAVAILABLE', message, { code }, { cause })
   }

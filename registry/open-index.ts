@@ -8,5 +8,7 @@ export async function openIndex(url: string): Promise<RegistryIndex> {
   const path = url.startsWith('sqlite:') ? url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '') : ''
   if (path !== '') return openSqliteIndex(path)
   const scheme = url.slice(0, url.indexOf(':') + 1)
-  throw new RegistryError('URL_INVALID', `index URL "${scheme}...": it must read sqlite:<path> or sqlite::memory:`, { scheme })
+  throw new RegistryError('URL_INVALID', `index URL "${scheme}...": it must read sqlite:<path> or sqlite::memory:`, {
+    scheme,
+  })
 }

@@ -23,7 +23,8 @@ export async function probeStore(store: BlobStore): Promise<void> {
     if (winners.length !== 1) throw broken(`${winners.length} of ${WRITERS} writers with one etag won, not one`)
     const bytes = await readObject(store, key, MAX_PROBE_BYTES)
     const found = bytes === undefined ? 'nothing' : new TextDecoder().decode(bytes)
-    if (found !== `writer ${winners[0]}`) throw broken(`it gave back "${found}" after "writer ${winners[0]}" was written`)
+    if (found !== `writer ${winners[0]}`)
+      throw broken(`it gave back "${found}" after "writer ${winners[0]}" was written`)
   } finally {
     await store.delete(key).catch(() => undefined)
   }

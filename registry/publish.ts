@@ -169,7 +169,12 @@ async function parentOf(work: RegistryWork, digest: Digest): Promise<{ parent: D
   return (await readRevision(work.store, digest)).manifest
 }
 
-function checkExpected(repo: RepoId, branch: string, head: Digest | undefined, expected: string | null | undefined): void {
+function checkExpected(
+  repo: RepoId,
+  branch: string,
+  head: Digest | undefined,
+  expected: string | null | undefined,
+): void {
   if (expected === undefined) return
   const holds = expected === null ? head === undefined : matches(head, expected)
   if (holds) return

@@ -123,7 +123,15 @@ export class Registry {
     const found = (await this.index.findRepo(repo)) ?? (await this.#syncedRepo(repo))
     const { type, created, updated, refs } = found
     const revisions = await this.index.listRevisions(repo, MAX_REVISIONS_SHOWN)
-    return { repo, type, created, updated, branches: summaries(refs, 'branch'), tags: summaries(refs, 'tag'), revisions }
+    return {
+      repo,
+      type,
+      created,
+      updated,
+      branches: summaries(refs, 'branch'),
+      tags: summaries(refs, 'tag'),
+      revisions,
+    }
   }
 
   /** A page of repos by name, from the index alone: a change that failed half way may be missing until it is settled. */
@@ -236,7 +244,9 @@ export class Registry {
         (swap) => step(this.#work, 'ref', swap),
       )
       if (document === undefined || last === undefined) throw new Error('the refs were changed without a document')
-      await step(this.#work, 'index', () => indexDocument(this.#work, document, { finishedIntent: intent.id, prune: true }))
+      await step(this.#work, 'index', () =>
+        indexDocument(this.#work, document, { finishedIntent: intent.id, prune: true }),
+      )
       return last.result
     })
   }
@@ -286,5 +296,8 @@ function repoNotFound(repo: RepoId, spelled?: string): RegistryError {
 
 function revisionNotFound(repo: RepoId, ref: string): RegistryError {
   const shown = ref.slice(0, 200)
-  return new RegistryError('REVISION_NOT_FOUND', `${repo} has no branch, tag or revision "${shown}"`, { repo, ref: shown })
+  return new RegistryError('REVISION_NOT_FOUND', `${repo} has no branch, tag or revision "${shown}"`, {
+    repo,
+    ref: shown,
+  })
 }

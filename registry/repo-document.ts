@@ -158,7 +158,6 @@ export function checkSameRepo(document: RepoDocument, repo: RepoId, type: RepoTy
   }
 }
 
-
 function invalid(why: string): RegistryError {
   return new RegistryError('MANIFEST_INVALID', `repo document: ${why}`)
 }

@@ -31,7 +31,10 @@ export async function readRevision(store: BlobStore, digest: Digest): Promise<Sn
   }
   const found = sha256(bytes)
   if (found !== digest) {
-    throw new RegistryError('DIGEST_MISMATCH', `the manifest ${digest} is damaged: its bytes are ${found}`, { digest, found })
+    throw new RegistryError('DIGEST_MISMATCH', `the manifest ${digest} is damaged: its bytes are ${found}`, {
+      digest,
+      found,
+    })
   }
   return { digest, manifest: parseManifest(bytes), created: stat.modified }
 }
@@ -67,7 +70,11 @@ export async function takeSnapshot(
   return { snapshot: { repo, type, version, created, refs, revisions }, broken }
 }
 
-async function tryRead(store: BlobStore, document: RepoDocument, digest: Digest): Promise<SnapshotRevision | RegistryError> {
+async function tryRead(
+  store: BlobStore,
+  document: RepoDocument,
+  digest: Digest,
+): Promise<SnapshotRevision | RegistryError> {
   try {
     const revision = await readRevision(store, digest)
     const { repo, type } = revision.manifest

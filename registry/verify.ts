@@ -97,7 +97,11 @@ async function verifyRepo(
       }
     }
   }
-  const difference = await indexDifference(parts, document, snapshot.revisions.map((r) => r.digest))
+  const difference = await indexDifference(
+    parts,
+    document,
+    snapshot.revisions.map((r) => r.digest),
+  )
   if (difference !== undefined) problems.push({ kind: 'index_differs', message: difference, repo })
   return snapshot.revisions.length
 }
@@ -122,7 +126,8 @@ async function differenceNow(
   const { repo } = document
   const indexed = await parts.index.findRepo(repo)
   if (indexed === undefined) return `${repo} is not in the index`
-  if (indexed.type !== document.type) return `${repo} is of type ${indexed.type} in the index, ${document.type} in the bucket`
+  if (indexed.type !== document.type)
+    return `${repo} is of type ${indexed.type} in the index, ${document.type} in the bucket`
   const inIndex = new Map(indexed.refs.map((ref) => [`${ref.kind} ${ref.name}`, ref.digest]))
   const refs = refsOf(document)
   const moved = refs.find((ref) => inIndex.get(`${ref.kind} ${ref.name}`) !== ref.digest)
@@ -134,7 +139,11 @@ async function differenceNow(
   return undefined
 }
 
-async function verifyIndexedNames(parts: RegistryParts, repos: ReadonlySet<RepoId>, problems: Problem[]): Promise<void> {
+async function verifyIndexedNames(
+  parts: RegistryParts,
+  repos: ReadonlySet<RepoId>,
+  problems: Problem[],
+): Promise<void> {
   for (const repo of await parts.index.repoNames()) {
     if (repos.has(repo) || (await parts.index.listIntents(repo)).length > 0) continue
     const stored = await readRepo(parts.store, repo).catch((error: unknown) => {

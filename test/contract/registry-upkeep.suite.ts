@@ -86,8 +86,7 @@ export function registryUpkeepSuite(name: string, open: () => Promise<Parts>): v
           ...parts,
           onStep: (step) => {
             steps.push(step)
-            if (step !== 'before intent')
-              running = running.then(() => collectGarbage(parts, { ...NOW, dryRun: false, unfinishedSeconds: 3600 }))
+            if (step !== 'before intent') running = running.then(() => collectGarbage(parts, { ...NOW, dryRun: false }))
           },
         })
         const published = await watched.publish(request('ns/one', 'v1'))
@@ -123,6 +122,21 @@ export function registryUpkeepSuite(name: string, open: () => Promise<Parts>): v
         const collected = collectGarbage(parts, { ...NOW, dryRun: false })
         await expect(collected).rejects.toMatchObject({ code: 'MANIFEST_INVALID' })
         expect(await keysOf(parts.store)).toEqual(before)
+      })
+
+      test('settles and drops the intents of publishes that died more than a day ago', async () => {
+        const { parts, registry } = await openRegistry()
+        const { digest } = await registry.publish(request('ns/one', 'v1'))
+        await parts.index.removeRepo('ns/one', Number.MAX_SAFE_INTEGER)
+        const intent = { owner: 'dead', repo: 'ns/one', digests: [digest] }
+        const hours = (count: number) => new Date(Date.now() - count * 3_600_000)
+        await parts.index.putIntent({ ...intent, id: 'old', started: hours(25) })
+        await parts.index.putIntent({ ...intent, id: 'new', started: hours(23) })
+        expect((await collectGarbage(parts, NOW)).intents).toBe(1)
+        expect(await parts.index.listIntents()).toHaveLength(2)
+        expect((await collectGarbage(parts, { ...NOW, dryRun: false })).intents).toBe(1)
+        expect((await parts.index.listIntents()).map(({ id }) => id)).toEqual(['new'])
+        expect(await parts.index.findRepo('ns/one')).toMatchObject({ refs: [{ name: 'main', digest }] })
       })
 
       test('leaves objects whose keys it does not know', async () => {
