@@ -78,6 +78,8 @@ function configure(server: Server): void {
   server.keepAliveTimeout = KEEP_ALIVE_MS
   server.on('checkContinue', (request, response) => {
     markAwaitingContinue(request)
+    // Refused before its body was asked for, a client may send it or not: nothing after it could be told apart.
+    response.shouldKeepAlive = false
     server.emit('request', request, response)
   })
 }

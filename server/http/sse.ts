@@ -17,6 +17,8 @@ export function sendJobEvents(
   response: Response,
   render: (job: JobRow) => unknown,
 ) {
+  // A client that knows the present state gets no event at once; it must still see that the stream is open.
+  response.flushHeaders()
   return new Promise<void>((resolve) => {
     let ended = false
     const timer = setInterval(() => response.write(': still here\n\n'), KEEP_ALIVE_MS).unref()

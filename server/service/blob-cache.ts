@@ -85,26 +85,34 @@ export class BlobCache {
   }
 
   async #ensure(name: string, digest: Digest, signal?: AbortSignal): Promise<void> {
-    const path = join(this.#dir, name)
     const running = this.#fetching.get(name)
     if (running !== undefined) {
       // The one who fetches may give up; whoever waits then fetches for itself.
-      await running.catch(() => {})
+      const done = await running.then(
+        () => true,
+        () => false,
+      )
       signal?.throwIfAborted()
-      return this.#ensure(name, digest, signal)
+      return done ? undefined : this.#ensure(name, digest, signal)
     }
-    if (await exists(path)) {
-      const now = new Date()
-      await utimes(path, now, now)
-      return
-    }
-    const fetching = this.#makeRoom().then(() => this.#fetch(path, digest, signal))
+    // Registered before anything is awaited, so that no second one starts beside it.
+    const fetching = this.#bring(join(this.#dir, name), digest, signal)
     this.#fetching.set(name, fetching)
     try {
       await fetching
     } finally {
       this.#fetching.delete(name)
     }
+  }
+
+  async #bring(path: string, digest: Digest, signal?: AbortSignal): Promise<void> {
+    if (await exists(path)) {
+      const now = new Date()
+      await utimes(path, now, now)
+      return
+    }
+    await this.#makeRoom()
+    await this.#fetch(path, digest, signal)
   }
 
   async #fetch(path: string, digest: Digest, signal?: AbortSignal): Promise<void> {

@@ -1,10 +1,19 @@
 /** What must not come in: a coded 4xx that names the culprit, and a store, an index and a spool as they were. */
 import { once } from 'node:events'
-import { type AddressInfo, connect } from 'node:net'
 import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type Api, MULTIPART, multipart, type Part, startApi, upload } from './harness.ts'
-import { ADAPTER_CONFIG, adapter, adapterTensors, base, fineTune, json, type NamedTensor, safetensors } from './models.ts'
+import {
+  ADAPTER_CONFIG,
+  adapter,
+  adapterTensors,
+  base,
+  fineTune,
+  json,
+  type NamedTensor,
+  safetensors,
+} from './models.ts'
 
 let api: Api
 
@@ -48,7 +57,10 @@ const first = adapterTensors(1)[0]?.name ?? ''
 describe('a safetensors file', () => {
   test('with a header cut off is refused', async () => {
     const error = await refused(withWeights(safetensors(adapterTensors(1)).subarray(0, 100)), 422)
-    expect(error).toMatchObject({ code: 'SAFETENSORS_INVALID', detail: { file: 'adapter_model.safetensors', size: 100 } })
+    expect(error).toMatchObject({
+      code: 'SAFETENSORS_INVALID',
+      detail: { file: 'adapter_model.safetensors', size: 100 },
+    })
   })
 
   test('shorter than its header length field is refused', async () => {
@@ -79,7 +91,11 @@ describe('a safetensors file', () => {
     const error = await refused(
       withHeader((header) => {
         const { data_offsets } = header[name] as { data_offsets: number[] }
-        header[name] = { ...header[name], shape: [1032, 1], data_offsets: [data_offsets[0], 4128 + (data_offsets[0] ?? 0)] }
+        header[name] = {
+          ...header[name],
+          shape: [1032, 1],
+          data_offsets: [data_offsets[0], 4128 + (data_offsets[0] ?? 0)],
+        }
       }),
       422,
     )
@@ -349,7 +365,9 @@ describe('a body', () => {
   })
 
   test('with a part that has no filename is refused', async () => {
-    const text = multipart([]).toString().replace('--\r\n', '\r\nContent-Disposition: form-data; name="density"\r\n\r\n0.1\r\n')
+    const text = multipart([])
+      .toString()
+      .replace('--\r\n', '\r\nContent-Disposition: form-data; name="density"\r\n\r\n0.1\r\n')
     const body = Buffer.concat([Buffer.from(text), multipart([])])
     const outcome = await refusedBody(() => api.request.post(path).set('Content-Type', MULTIPART).send(body))
     expect(outcome).toEqual({ status: 400, code: 'REQUEST_INVALID' })

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { ServerError } from '../../server/service/errors.ts'
 import { memorySource } from '../../tensors/byte-source.ts'
 import { openSafetensors } from '../../tensors/safetensors-reader.ts'
 import { type Api, download, finishedJob, startApi, upload } from './harness.ts'
@@ -105,7 +106,11 @@ describe('a merge as a job', () => {
   })
 
   test('has no files before it has succeeded', async () => {
-    const failing = api.services.jobs.submit({ key: 'k', request: {}, run: () => Promise.reject(new Error('no')) })
+    const failing = api.services.jobs.submit({
+      key: 'k',
+      request: {},
+      run: () => Promise.reject(new ServerError('BUSY', 'no')),
+    })
     await finishedJob(api, failing.id)
     const { body } = await api.request.get(`/v1/jobs/${failing.id}/files/model.safetensors`).expect(409)
     expect(body.error.code).toBe('JOB_NOT_READY')
@@ -128,11 +133,12 @@ describe('a merge as a job', () => {
     await upload(api, '/v1/experts/acme/one/revisions?density=0.5', adapter(9)).expect(201)
     release()
     await finishedJob(api, blocker.id)
-    const job = await finishedJob(api, body.id)
+    await finishedJob(api, body.id)
+    const { body: job } = await api.request.get(`/v1/jobs/${body.id}`).expect(200)
     expect(job.state).toBe('succeeded')
     const other = await merged(CAT)
-    expect(other.id).not.toBe(body.id)
-    expect(other.result.files[0].digest).not.toBe((job.result?.files as { digest: string }[])[0]?.digest)
+    expect(other.id).not.toBe(job.id)
+    expect(other.result.files[0].digest).not.toBe(job.result.files[0].digest)
   })
 })
 
