@@ -205,13 +205,19 @@ export class S3BlobStore implements BlobStore {
   /** Parts carry a CRC each; the file's own size and digest are checked before the upload may complete. */
   async #putParts(key: string, params: WriteParams, body: BlobBody): Promise<string> {
     const size = bodySize(body)
-    const upload = new Upload({
-      client: this.#uploads,
-      params: { ...params, Body: body instanceof Uint8Array ? body : fileStream(body) },
-      partSize: Math.max(PART_BYTES, Math.ceil(size / MAX_PARTS)),
-      queueSize: PARTS_AT_ONCE,
-    })
-    await upload.done()
+    const stream = body instanceof Uint8Array ? undefined : fileStream(body)
+    try {
+      const upload = new Upload({
+        client: this.#uploads,
+        params: { ...params, Body: stream ?? (body as Uint8Array) },
+        partSize: Math.max(PART_BYTES, Math.ceil(size / MAX_PARTS)),
+        queueSize: PARTS_AT_ONCE,
+      })
+      await upload.done()
+    } finally {
+      // Closes the file when the upload gave up half way.
+      stream?.destroy()
+    }
     const stored = await this.stat(key)
     if (stored?.size === size) return stored.etag
     throw new RegistryError(
@@ -281,6 +287,9 @@ function wholeBody(
     flush(done) {
       done(missing === 0 ? null : shortBody(key, announced, announced - missing))
     },
+  })
+  body.once('error', (cause: unknown) => {
+    counter.destroy(signal?.aborted ? (signal.reason as Error) : unavailable('GET', key, cause))
   })
   pipeline(body, counter, () => undefined)
   return signal === undefined ? counter : addAbortSignal(signal, counter)

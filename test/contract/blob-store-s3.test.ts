@@ -117,7 +117,7 @@ describe('S3 store against a server of our own that misbehaves', () => {
     const reading = (async () => {
       for await (const _ of stream);
     })()
-    await expect(reading).rejects.toThrow()
+    await expect(reading).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
   })
 
   test('an upload carries the SHA-256 of its body', async () => {

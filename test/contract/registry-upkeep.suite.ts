@@ -268,6 +268,16 @@ export function registryUpkeepSuite(name: string, open: () => Promise<Parts>): v
         expect(report.problems).toMatchObject([{ kind: 'index_differs', repo: 'ns/one' }])
       })
 
+      test('finds nothing wrong any more once a damaged file was deleted and the same published again', async () => {
+        const { parts, registry } = await openRegistry()
+        const first = await registry.publish(request('ns/one', 'v1'))
+        const key = blobKey(first.manifest.files[1]?.digest ?? 'sha256:')
+        await parts.store.write(key, text('vX'))
+        await parts.store.delete(key)
+        expect((await registry.publish(request('ns/one', 'v1'))).digest).toBe(first.digest)
+        expect((await verifyRegistry(parts)).problems).toEqual([])
+      })
+
       test('goes on after the first problem', async () => {
         const { report } = await damaged(async ({ store }, { blob, manifest }) => {
           await store.delete(blobKey(blob))
