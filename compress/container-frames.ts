@@ -90,6 +90,7 @@ const negative = new Uint32Array(WORDS)
  * linear and a position that comes twice is seen.
  */
 function ascending(positions: Uint32Array, cells: number, what: string): Uint32Array {
+  if (isAscending(positions, cells)) return positions
   try {
     markAll(positions, cells, what)
     return collect(positions.length, Math.ceil(cells / 32))
@@ -97,6 +98,17 @@ function ascending(positions: Uint32Array, cells: number, what: string): Uint32A
     present.fill(0)
     negative.fill(0)
   }
+}
+
+/** Most codecs return them so, and telling is far cheaper than sorting. */
+function isAscending(positions: Uint32Array, cells: number): boolean {
+  let next = 0
+  for (let i = 0; i < positions.length; i++) {
+    const index = positions[i]! & INDEX_MASK
+    if (index < next) return false
+    next = index + 1
+  }
+  return next <= cells
 }
 
 function markAll(positions: Uint32Array, cells: number, what: string): void {

@@ -26,7 +26,7 @@ import { type ContainerHeader, decodeTable } from './container-table.ts'
 import type { PartBytes } from './container-writer.ts'
 import { CompressError } from './errors.ts'
 import { CHUNK_BYTES, chunkLength, unpackChunk } from './lossless.ts'
-import type { QuantizedTensor } from './quantized-tensor.ts'
+import type { QuantizedTensor, Scales } from './quantized-tensor.ts'
 
 /** First read: the header and, nearly always, table and scales with it. */
 const FIRST_READ_BYTES = 2 ** 16
@@ -78,6 +78,14 @@ interface Contents {
   readonly bytes: PartBytes
 }
 
+/** The entries [start, start + cells) of a tensor. */
+export interface TritSlice {
+  readonly start: number
+  readonly cells: number
+  /** Ascending, relative to `start`; SIGN_BIT for -1. Shared memory: not to be changed. */
+  readonly positions: Uint32Array
+}
+
 /**
  * An open container. Holds the last frame that was decoded: small tensors share frames, and in table order each frame
  * is decoded once. Methods may run beside each other.
@@ -113,25 +121,40 @@ export class Container {
     this.#lossless = new Map(map.lossless.map((tensor) => [tensor.name, tensor]))
   }
 
-  /** @throws CompressError CHECKSUM_MISMATCH, CONTAINER_INVALID; TensorError TENSOR_NOT_FOUND for no trit tensor */
+  /** A whole trit tensor, in memory of its own. @throws as tritSlices */
   async readTrits(name: string, signal?: AbortSignal): Promise<QuantizedTensor> {
-    const index = this.#tritIndex.get(name)
-    if (index === undefined) throw this.#notFound(name, 'trits')
-    const { rows, cols, axis, first, last } = this.#map.trits[index]!
-    const pieces: Uint32Array[] = []
+    const { rows, cols } = this.#map.trits[this.#trit(name)]!
+    const slices: TritSlice[] = []
+    for await (const slice of this.tritSlices(name, signal)) slices.push(slice)
+    return { rows, cols, positions: concatenate(slices), scales: this.tritScales(name) }
+  }
+
+  /** @throws TensorError TENSOR_NOT_FOUND */
+  tritScales(name: string): Scales {
+    const index = this.#trit(name)
+    return { axis: this.#map.trits[index]!.axis, values: this.#scales[index]! }
+  }
+
+  /**
+   * A trit tensor frame by frame, in order: what lies in one frame fits a processor's cache. One read of the source.
+   * @throws CompressError CHECKSUM_MISMATCH, CONTAINER_INVALID; TensorError TENSOR_NOT_FOUND for no trit tensor
+   */
+  async *tritSlices(name: string, signal?: AbortSignal): AsyncGenerator<TritSlice> {
+    const index = this.#trit(name)
+    const { first, last } = this.#map.trits[index]!
     const from = this.#lastFrame?.frame === first ? first + 1 : first
+    const held = this.#lastFrame
     const bytes = await this.#readSpan(this.#map.frames.slice(from, last + 1), signal)
     let offset = 0
     for (let frame = first; frame <= last; frame++) {
       if ((frame - first) % FRAMES_PER_TURN === FRAMES_PER_TURN - 1) await nextTurn(signal)
-      const span = this.#map.frames[frame]!
-      const stored = frame < from ? undefined : bytes.subarray(offset, offset + span.end - span.start)
-      offset += stored?.length ?? 0
-      const decoded = await this.#frame(frame, stored, signal)
-      const slice = span.slices.findIndex(({ tensor }) => tensor === index)
-      pieces.push(shifted(decoded.positions[slice]!, span.slices[slice]!.start))
+      const { start, end, slices } = this.#map.frames[frame]!
+      const stored = bytes.subarray(offset, offset + end - start)
+      if (frame >= from) offset += stored.length
+      const decoded = frame < from ? held!.decoded : await this.#frame(frame, stored, signal)
+      const slice = slices.findIndex(({ tensor }) => tensor === index)
+      yield { start: slices[slice]!.start, cells: slices[slice]!.cells, positions: decoded.positions[slice]! }
     }
-    return { rows, cols, positions: concatenate(pieces), scales: { axis, values: this.#scales[index]! } }
   }
 
   /** True where readLossless needs the base's tensor. */
@@ -184,11 +207,10 @@ export class Container {
     }
   }
 
-  /** A frame's positions: the last one from memory, any other from `stored`. */
-  async #frame(frame: number, stored: Uint8Array | undefined, signal?: AbortSignal): Promise<DecodedFrame> {
+  /** Decodes a frame, or has it from memory. */
+  async #frame(frame: number, bytes: Uint8Array, signal?: AbortSignal): Promise<DecodedFrame> {
     if (this.#lastFrame?.frame === frame) return this.#lastFrame.decoded
     const span = this.#map.frames[frame]!
-    const bytes = stored ?? (await this.#source.read(span.start, span.end, signal))
     const names = frameName(
       frame,
       span.slices.map(({ tensor }) => this.#map.trits[tensor]!),
@@ -228,6 +250,12 @@ export class Container {
     return this.#source.read(first.start, spans.at(-1)!.end, signal)
   }
 
+  #trit(name: string): number {
+    const index = this.#tritIndex.get(name)
+    if (index === undefined) throw this.#notFound(name, 'trits')
+    return index
+  }
+
   #losslessTensor(name: string): LosslessTensor {
     const tensor = this.#lossless.get(name)
     if (tensor === undefined) throw this.#notFound(name, 'lossless')
@@ -245,18 +273,12 @@ async function nextTurn(signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted()
 }
 
-function shifted(positions: Uint32Array, start: number): Uint32Array {
-  return start === 0 ? positions : positions.map((position) => position + start)
-}
-
-/** Fresh memory in any case: a single piece may be the cached frame's own. */
-function concatenate(pieces: readonly Uint32Array[]): Uint32Array {
-  const whole = new Uint32Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
-  let offset = 0
-  for (const piece of pieces) {
-    whole.set(piece, offset)
-    offset += piece.length
-  }
+/** Positions within the tensor, in fresh memory: those of a piece may be the cached frame's own. */
+function concatenate(pieces: readonly TritSlice[]): Uint32Array {
+  const whole = new Uint32Array(pieces.reduce((sum, { positions }) => sum + positions.length, 0))
+  let n = 0
+  for (const { positions, start } of pieces)
+    for (let i = 0; i < positions.length; i++) whole[n++] = positions[i]! + start
   return whole
 }
 

@@ -5,10 +5,11 @@
 import { type Dtype, fromF32, isFloating, toF32 } from '../tensors/dtype.ts'
 import { TensorError } from '../tensors/errors.ts'
 import { elementCount, type TensorInfo, type TensorSource } from '../tensors/tensor.ts'
+import { FRAME_CELLS } from './codecs/frames.ts'
 import type { Container, ContainerTensor } from './container-reader.ts'
 import { CompressError } from './errors.ts'
 import { kernels as defaultKernels } from './kernels/default.ts'
-import type { Kernels } from './kernels/kernels.ts'
+import type { Kernels, ScatterScales } from './kernels/kernels.ts'
 
 export interface ReconstructOptions {
   /** The model that the expert was made from, its identity checked by the caller. */
@@ -76,9 +77,9 @@ class ReconstructedWeights implements TensorSource {
   async readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
     const { dtype } = this.#target(name)
     const stored = this.#expert.info(name)
-    if (stored.storage === 'trits') return fromF32(await this.#expert.weights(stored, signal), dtype)
+    if (stored.storage === 'trits') return this.#expert.encodedWeights(stored, dtype, signal)
     const bytes = await this.#expert.lossless(stored, signal)
-    return dtype === stored.dtype ? bytes : fromF32(toF32(bytes, stored.dtype), dtype)
+    return dtype === stored.dtype ? bytes : this.#expert.encode(toF32(bytes, stored.dtype), dtype)
   }
 
   #target(name: string): TensorInfo {
@@ -106,7 +107,7 @@ class TaskVector implements TensorSource {
   }
 
   async readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
-    return fromF32(await this.read(name, signal), 'F32')
+    return this.#expert.encode(await this.read(name, signal), 'F32')
   }
 
   async addTo(name: string, acc: Float32Array, weight: number, signal?: AbortSignal): Promise<void> {
@@ -150,17 +151,52 @@ class Expert {
     return found(this.#infos.get(name), name)
   }
 
+  /** Little-endian bytes in `dtype`, one rounding. The values are nobody else's: F32 shares their memory. */
+  encode(values: Float32Array, dtype: Dtype): Uint8Array {
+    if (dtype === 'F32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    if (dtype !== 'F16' && dtype !== 'BF16') return fromF32(values, dtype)
+    const bits = new Uint16Array(values.length)
+    this.kernels.narrow(values, dtype, bits)
+    return new Uint8Array(bits.buffer)
+  }
+
   /** acc += weight * tau: the scale times gain is rounded to f32, times weight again, then each sum. */
   async scatter(info: ContainerTensor, acc: Float32Array, weight: number, signal?: AbortSignal): Promise<void> {
-    const { positions, scales, cols } = await this.container.readTrits(info.name, signal)
-    const values = scaledBy(scaledBy(scales.values, this.#gain), Math.fround(weight))
-    this.kernels.scatterAdd(acc, 0, positions, { axis: scales.axis, values, cols, first: 0 })
+    const scales = this.#scatterScales(info, weight)
+    for await (const { start, positions } of this.container.tritSlices(info.name, signal))
+      this.kernels.scatterAdd(acc, start, positions, { ...scales, first: start })
+  }
+
+  #scatterScales(info: ContainerTensor, weight: number): Omit<ScatterScales, 'first'> {
+    const { axis, values } = this.container.tritScales(info.name)
+    const scaled = scaledBy(scaledBy(values, this.#gain), Math.fround(weight))
+    return { axis, values: scaled, cols: info.shape.at(-1) ?? 1 }
   }
 
   async weights(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
     const acc = await this.#origin(info, signal)
     await this.scatter(info, acc, 1, signal)
     return acc
+  }
+
+  async encodedWeights(info: ContainerTensor, dtype: Dtype, signal?: AbortSignal): Promise<Uint8Array> {
+    if ((dtype === 'F16' || dtype === 'BF16') && this.container.header.origin !== 'base')
+      return this.#narrowWeights(info, dtype, signal)
+    return this.encode(await this.weights(info, signal), dtype)
+  }
+
+  /** Frame by frame, so that the f32 values of the whole tensor are never in memory. */
+  async #narrowWeights(info: ContainerTensor, dtype: 'F16' | 'BF16', signal?: AbortSignal): Promise<Uint8Array> {
+    const out = new Uint16Array(elementCount(info.shape))
+    const origin = this.container.header.origin === 'one' ? 1 : 0
+    const scales = this.#scatterScales(info, 1)
+    const frame = new Float32Array(Math.min(out.length, FRAME_CELLS))
+    for await (const { start, cells, positions } of this.container.tritSlices(info.name, signal)) {
+      const acc = frame.subarray(0, cells).fill(origin)
+      this.kernels.scatterAdd(acc, 0, positions, { ...scales, first: start })
+      this.kernels.narrow(acc, dtype, out.subarray(start, start + cells))
+    }
+    return new Uint8Array(out.buffer)
   }
 
   async #origin(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
