@@ -10,7 +10,7 @@ import { afterEach, expect, test } from 'vitest'
 import { type ServerProcess, startServer, tern } from './server-process.ts'
 import { type TinyFile, tinyAdapter, tinyModel } from './tiny-adapter.ts'
 
-const KILLS = Number(process.env['CRASH_KILLS'] ?? 8)
+const KILLS = Number(process.env.CRASH_KILLS ?? 8)
 /** Uploads under way at any moment. */
 const UPLOADERS = 4
 /** The longest that a server lives under load before it is killed; a publish takes some tens of milliseconds. */

@@ -3,13 +3,16 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { cleanEnv, ROOT, runProgram, type ServerProcess, startServer, tern } from './server-process.ts'
 import { stores } from './stores.ts'
 
+// Each command is a process of its own, and machines are slow and shared.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 })
+
 const EXAMPLES = join(ROOT, 'examples')
 /** The Python of with-python.sh; another one on the path may lack the packages. */
-const python = process.env['VIRTUAL_ENV'] === undefined ? undefined : 'python'
+const python = process.env.VIRTUAL_ENV === undefined ? undefined : 'python'
 
 async function sha256(path: string): Promise<string> {
   return `sha256:${createHash('sha256')
@@ -23,7 +26,7 @@ async function curl(...args: string[]): Promise<string> {
   return stdout
 }
 
-test.runIf(process.env['CI'] === 'true')('on CI there is the Python of scripts/with-python.sh', () => {
+test.runIf(process.env.CI === 'true')('on CI there is the Python of scripts/with-python.sh', () => {
   expect(python, 'VIRTUAL_ENV is not set').toBeDefined()
 })
 
@@ -214,7 +217,7 @@ print(json.dumps([len(tensors), sum(t.size for t in tensors.values()), sorted({s
 
 /** What uploads have left in the spool; the server removes its folder when it stops. */
 function leftovers(env: Readonly<Record<string, string>>): Promise<string[]> {
-  return readdir(join(env['TERN_SPOOL_DIR'] ?? '', 'uploads')).catch(() => [])
+  return readdir(join(env.TERN_SPOOL_DIR ?? '', 'uploads')).catch(() => [])
 }
 
 /** Resolves when the server has begun to write an upload to disk. */
@@ -226,7 +229,7 @@ test('npm start serves, whatever Node runs npm', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'tern-npm-'))
   const env = cleanEnv({ TERN_PORT: '0', TERN_STORE_URL: `file:${join(folder, 'store')}` })
   // As in a shell outside of npm: the machine's own Node first.
-  env['PATH'] = (env['PATH'] ?? '')
+  env.PATH = (env.PATH ?? '')
     .split(':')
     .filter((part) => !part.includes('node_modules'))
     .join(':')

@@ -20,9 +20,29 @@ export function readText(path: string): string {
   return readFileSync(ROOT + path, 'utf8')
 }
 
-/** Module specifiers of a TypeScript text: static, type-only, dynamic and re-exports. */
-export function importsOf(text: string): string[] {
-  return ts.preProcessFile(text, true, true).importedFiles.map((file) => file.fileName)
+export interface Import {
+  readonly specifier: string
+  /** `import type`: erased before anything runs. */
+  readonly typeOnly: boolean
+}
+
+/** What a TypeScript text imports: statically, for its types, dynamically, by handing on. */
+export function importsOf(text: string): Import[] {
+  const erased = new Set(
+    ts
+      .createSourceFile('text.ts', text, ts.ScriptTarget.Latest)
+      .statements.flatMap((statement) => (isTypeImport(statement) ? [statement.moduleSpecifier] : []))
+      .map((specifier) => specifier.pos),
+  )
+  return ts.preProcessFile(text, true, true).importedFiles.map(({ fileName, pos }) => ({
+    specifier: fileName,
+    // preProcessFile points into the quotes, the syntax tree before the blank in front of them.
+    typeOnly: [...erased].some((start) => start <= pos && pos - start <= 3),
+  }))
+}
+
+function isTypeImport(node: ts.Statement): node is ts.ImportDeclaration {
+  return ts.isImportDeclaration(node) && node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword
 }
 
 /** Where a specifier of `file` leads: a path in the repository, or the name of a package or Node module. */
