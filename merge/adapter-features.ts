@@ -1,5 +1,6 @@
 /** PEFT features whose adapters are not just scaling * B.A plus saved tensors: refused by name, never ignored. */
 import { type AdapterConfig, adapterRole } from '../tensors/adapter-config.ts'
+import { isFloating } from '../tensors/dtype.ts'
 import { MergeError } from './errors.ts'
 import type { MergeInput } from './input.ts'
 
@@ -26,11 +27,13 @@ export function plainLoraConfig(input: MergeInput): AdapterConfig {
   if (!config) throw new Error(`adapter ${input.ref} was opened without its configuration`)
   const feature = unsupportedFeature(config)
   if (feature) throw unsupported(input, feature)
-  for (const { name } of input.source.tensors) {
+  for (const { name, dtype } of input.source.tensors) {
     const role = adapterRole(name)
     if (role === 'lora_magnitude_vector') throw unsupported(input, 'DoRA', name)
     if (role === 'lora_bias') throw unsupported(input, 'a bias on lora_B (lora_bias)', name)
     if (role === 'ia3') throw unsupported(input, '(IA)3', name)
+    if (role !== 'saved' && !isFloating(dtype))
+      throw unsupported(input, `${dtype} factors, whose scales stand elsewhere`, name)
     if (role === 'other') throw unsupported(input, 'an adapter method other than LoRA', name)
   }
   return config

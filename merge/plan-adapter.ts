@@ -129,13 +129,7 @@ function planFactor(recipe: Recipe, members: readonly Member[], side: 'a' | 'b',
 }
 
 function infoOf({ input }: StackedAdapter, name: string): TensorInfo {
-  const info = input.source.tensors.find((tensor) => tensor.name === name)!
-  if (isFloating(info.dtype)) return info
-  throw new MergeError('MERGE_UNSUPPORTED', `tensor ${name} of ${input.ref} is ${info.dtype}, not a floating type`, {
-    tensor: name,
-    input: input.ref,
-    dtype: info.dtype,
-  })
+  return input.source.tensors.find((tensor) => tensor.name === name)!
 }
 
 /** All shapes but for the rank must agree, and a module must be an embedding for all or for none. */

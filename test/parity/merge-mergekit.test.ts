@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import type { MergeInput } from '../../merge/input.ts'
-import { openSafetensors } from '../../tensors/safetensors-reader.ts'
 import { memorySource } from '../../tensors/byte-source.ts'
+import { openSafetensors } from '../../tensors/safetensors-reader.ts'
 import type { TensorSource } from '../../tensors/tensor.ts'
 import { mergeText } from '../unit/merge/models.ts'
 
@@ -78,7 +78,10 @@ describe('ties where many magnitudes are equal', () => {
       for (let i = 0; i < ours.length; i++) {
         if (ours[i] === theirs[i]) continue
         differing++
-        expect(magnitudes.some((m, k) => m[i] === thresholds[k]), `${name}[${i}]`).toBe(true)
+        expect(
+          magnitudes.some((m, k) => m[i] === thresholds[k]),
+          `${name}[${i}]`,
+        ).toBe(true)
       }
     }
     expect(differing).toBeGreaterThan(0)

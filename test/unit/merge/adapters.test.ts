@@ -59,7 +59,7 @@ describe('cat', () => {
   it('writes a configuration with scaling 1 that keeps the rest of the first', async () => {
     const { adapterConfig } = await planText(cat({ one: 1, two: 1 }), [one(), two()])
     expect(adapterConfig).toMatchObject({ peft_type: 'LORA', r: 5, lora_alpha: 5, rank_pattern: {}, use_rslora: false })
-    expect(adapterConfig?.['target_modules']).toEqual(['q', 'v'])
+    expect(adapterConfig?.target_modules).toEqual(['q', 'v'])
     expect(parseAdapterConfig(JSON.stringify(adapterConfig)).r).toBe(5)
   })
 
@@ -120,7 +120,7 @@ describe('cat', () => {
     )
     const { sink, plan } = await mergeText(cat({ one: 1, headed: 0.5 }), [one(), headed])
     expect([...sink.values('base_model.model.head.weight')]).toEqual([...HEAD.values])
-    expect(plan.adapterConfig?.['modules_to_save']).toEqual(['head'])
+    expect(plan.adapterConfig?.modules_to_save).toEqual(['head'])
   })
 })
 

@@ -15,12 +15,12 @@ function endlessModel(seed: number): TensorSource {
     dtype: 'F32' as const,
     shape: [1024, ENTRIES / 1024],
   }))
-  const read = async (name: string) => {
+  const read = async () => {
     const values = new Float32Array(ENTRIES)
     for (let i = 0; i < ENTRIES; i++) values[i] = Math.imul(i + seed, 0x9e3779b1) / 2 ** 31
     return values
   }
-  return { tensors, metadata: {}, read, readBytes: async (name) => fromF32(await read(name), 'F32') }
+  return { tensors, metadata: {}, read, readBytes: async () => fromF32(await read(), 'F32') }
 }
 
 const sink: TensorSink = { begin: async () => {}, write: async () => {}, end: async () => {} }

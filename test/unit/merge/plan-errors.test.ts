@@ -216,6 +216,13 @@ describe('planning refuses an adapter, before a tensor is read,', () => {
     expect(error.message).toContain(feature)
   })
 
+  it('whose factors are F8, whose scales stand elsewhere', async () => {
+    const name = 'base_model.model.layers.0.q.lora_A.weight'
+    const f8 = { shape: [2, 3], values: new Float32Array(6), dtype: 'F8_E4M3' as const }
+    const error = await refusal(ties(ADAPTER), [base(), adapter('layers.0.q', {}, { [name]: f8 })])
+    expect(error).toMatchObject({ code: 'MERGE_UNSUPPORTED', detail: { tensor: name } })
+  })
+
   it('but not one that was only initialised in a special way', async () => {
     const input = adapter('layers.0.q', { init_lora_weights: 'gaussian', eva_config: {}, target_parameters: [] })
     expect((await planText(ties(ADAPTER), [base(), input])).outputKind).toBe('model')
