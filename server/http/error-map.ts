@@ -243,6 +243,11 @@ export const errorMap = {
     when: 'A body, a part or the number of parts exceeds its limit.',
     remedy: 'The message names the limit; TERN_MAX_UPLOAD_BYTES sets that of uploads.',
   },
+  SPOOL_FULL: {
+    status: 507,
+    when: 'The disk that holds uploads in flight is full.',
+    remedy: 'Try again later; whoever operates the server finds the folder under TERN_SPOOL_DIR.',
+  },
   UPLOAD_INCOMPLETE: {
     status: 400,
     when: 'The body ended before its last boundary.',

@@ -9,6 +9,8 @@ import type { Call, Reply } from './route.ts'
 const YEAR_SECONDS = 365 * 24 * 3600
 /** A redirect costs a round trip: worth it only for files that keep the server busy longer than that. */
 const MIN_REDIRECT_BYTES = 2 ** 20
+/** A client that takes nothing for so long holds files open for nobody. */
+const STALLED_MS = 10 * 60 * 1000
 
 /** Takes over `file` and closes it on every exit. */
 export async function fileReply(call: Call, file: ServedFile): Promise<Reply> {
@@ -47,12 +49,25 @@ async function decide(call: Call, file: ServedFile): Promise<Reply> {
 }
 
 async function sendSpan(call: Call, response: Response, file: ServedFile, { start, end }: Span): Promise<void> {
+  const body = countOut(file.stream(start, end, call.signal), call)
   try {
-    const body = countOut(file.stream(start, end, call.signal), call)
-    await pipeline(Readable.from(body, { objectMode: false, highWaterMark: 2 ** 20 }), response)
+    // What cannot be opened fails here, while there is still time for a status.
+    const first = await body.next()
+    response.setTimeout(STALLED_MS, () => response.destroy())
+    await pipeline(Readable.from(resumed(first, body), { objectMode: false, highWaterMark: 2 ** 20 }), response)
   } finally {
+    await body.return(undefined)
     await file.close?.()
   }
+}
+
+async function* resumed(
+  first: IteratorResult<Uint8Array, unknown>,
+  rest: AsyncGenerator<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  if (first.done) return
+  yield first.value
+  yield* rest
 }
 
 async function* countOut(body: AsyncIterable<Uint8Array>, call: Call): AsyncGenerator<Uint8Array> {

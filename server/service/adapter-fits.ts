@@ -10,6 +10,9 @@ export interface NamedBase {
   readonly tensors: readonly TensorInfo[]
 }
 
+/** Heads that a checkpoint may lack: tied to the embedding, or made for the task. */
+const LEFT_OUT = /(?:^|\.)(?:lm_head|embed_out|score|classifier|pooler\.dense)$/
+
 /** Throws BASE_MISMATCH naming the module, ADAPTER_SHAPE_MISMATCH. */
 export function checkAdapterFits(
   { kind, adapterConfig }: Pick<UploadedExpert, 'kind' | 'adapterConfig'>,
@@ -24,6 +27,7 @@ export function checkAdapterFits(
   )
   for (const { module, fits, expected } of targets) {
     const name = toBase(`${module}.weight`)
+    if (name === undefined && LEFT_OUT.test(module)) continue
     const shape = name === undefined ? undefined : shapes.get(name)
     if (shape !== undefined && fits(shape, adapterConfig?.fanInFanOut === true)) continue
     const found = shape === undefined ? 'has no such module' : `has shape [${shape.join(', ')}] there`

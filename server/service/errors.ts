@@ -10,6 +10,7 @@ export type ServerErrorCode =
   | 'ROUTE_NOT_FOUND'
   | 'METHOD_NOT_ALLOWED'
   | 'TOO_LARGE' // a body or a part over its limit: names the limit
+  | 'SPOOL_FULL' // no room on the disk of the spool
   | 'UPLOAD_INCOMPLETE' // the body ended before its last boundary
   | 'PATH_DUPLICATE' // two parts of one upload with one path
   | 'FILE_MISSING' // an upload without a file it cannot do without

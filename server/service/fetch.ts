@@ -12,6 +12,7 @@ import { type Models, type Opened, type WeightsVariant, weightsOf } from './mode
 import { BYTES } from './repo-file.ts'
 import { requireType } from './repo-type.ts'
 import type { ServedFile } from './served-file.ts'
+import { streamAsOurFault } from './stored-damage.ts'
 
 export interface FileRequest {
   readonly repo: string
@@ -70,7 +71,9 @@ export class Fetch {
       tag: digest,
       async *stream(start, end, signal) {
         if (start === end) return
-        yield* await registry.openBlob(digest, { start, end }, signal)
+        yield* streamAsOurFault(`${resolved.repo}: ${file.path}`, () =>
+          registry.openBlob(digest, { start, end }, signal),
+        )
       },
       signedUrl: () => registry.signedUrl(digest, baseName(file.path)),
     }
@@ -150,14 +153,14 @@ function checkPlain({ dtype, gain }: WeightsVariant, what: string): void {
 
 function onlyTensor(source: TensorSource, name: string): TensorSource {
   const info = source.tensors.find((tensor) => tensor.name === name)
-  if (info === undefined)
+  if (info === undefined) {
     throw new TensorError('TENSOR_NOT_FOUND', `there is no tensor ${JSON.stringify(name)}`, { tensor: name })
+  }
   return {
-    ...source,
     tensors: [info],
     metadata: source.metadata,
-    readBytes: (n, signal) => source.readBytes(n, signal),
     read: (n, signal) => source.read(n, signal),
+    readBytes: (n, signal) => source.readBytes(n, signal),
   }
 }
 

@@ -14,6 +14,7 @@ import type { BlobCache, Lease } from './blob-cache.ts'
 import { BlobSource } from './blob-source.ts'
 import { ServerError } from './errors.ts'
 import type { SpoolRoot } from './spool.ts'
+import { asOurFault } from './stored-damage.ts'
 import { chooseWeights, isIndex, shardsOf } from './weight-files.ts'
 
 /** Something opened; `close` releases files and local copies, and is called on every exit. */
@@ -64,12 +65,13 @@ export class Models {
     const { main, files } = await this.#weights(resolved, signal)
     if (!isIndex(main.path)) {
       const source = this.#blob(main)
-      const file = await orClose(source, () => openSafetensors(source, signal))
+      const file = await orClose(source, () => asOurFault(main.digest, () => openSafetensors(source, signal)))
       return { value: file, close: () => source.close() }
     }
     const byPath = new Map(files.map((file) => [file.path, file]))
     const index = await this.readText(main, signal)
-    const sharded = await openSharded(index, async (path) => this.#blob(byPath.get(path) ?? missing(path)))
+    const open = async (path: string) => this.#blob(byPath.get(path) ?? missing(path))
+    const sharded = await asOurFault(main.digest, () => openSharded(index, open))
     return { value: sharded, close: () => sharded.close() }
   }
 
@@ -180,29 +182,6 @@ export function splitRef(ref: string): [repo: string, revision?: string] {
 export function isNotFound(error: unknown): error is CodedError {
   return error instanceof CodedError && (error.code === 'REPO_NOT_FOUND' || error.code === 'REVISION_NOT_FOUND')
 }
-
-/** What was checked when it came in and fails now was damaged here. */
-async function asOurFault<T>(what: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action()
-  } catch (error) {
-    if (!(error instanceof CodedError) || !DAMAGE.has(error.code)) throw error
-    throw new ServerError('STORED_DAMAGED', `${what} in the store is damaged: ${error.message}`, error.detail, {
-      cause: error,
-    })
-  }
-}
-
-const DAMAGE = new Set<string>([
-  'CONTAINER_INVALID',
-  'CONTAINER_VERSION_UNSUPPORTED',
-  'CODEC_UNKNOWN',
-  'CHECKSUM_MISMATCH',
-  'SOURCE_TRUNCATED',
-  'BASE_MISMATCH',
-  'BLOB_NOT_FOUND',
-  'SAFETENSORS_INVALID',
-])
 
 function blamingStore(container: Container, source: TensorSource): TensorSource {
   const what = `a container of ${container.tensors.length} tensors`

@@ -1,5 +1,6 @@
 /** Files that jobs have made, one folder per plan, so that the same request finds them again. Bounded by age of use. */
 
+import { randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,7 +10,7 @@ import { ServerError } from './errors.ts'
 import type { ServedFile } from './served-file.ts'
 import type { SpooledFile } from './spool.ts'
 
-/** Written last: a folder without it is not whole. */
+/** What the folder holds, and when it was last asked for. */
 const LIST = 'files.json'
 const READ_BYTES = 2 ** 20
 
@@ -37,8 +38,7 @@ export class Results {
   static async open(dir: string, maxBytes: number): Promise<Results> {
     await mkdir(dir, { recursive: true })
     for (const name of await readdir(dir)) {
-      const whole = await stat(join(dir, name, LIST)).catch(() => undefined)
-      if (whole === undefined) await rm(join(dir, name), { recursive: true, force: true })
+      if (!/^[0-9a-f]{64}$/.test(name)) await rm(join(dir, name), { recursive: true, force: true })
     }
     return new Results(dir, maxBytes)
   }
@@ -59,15 +59,17 @@ export class Results {
     files: readonly (SpooledFile & { path: string; media_type: string })[],
     report: Readonly<Record<string, unknown>>,
   ): Promise<Result> {
-    const folder = this.#folder(plan)
-    await rm(folder, { recursive: true, force: true })
-    await mkdir(folder)
+    const temp = join(this.#dir, `tmp-${randomBytes(8).toString('hex')}`)
+    await mkdir(temp)
     const listed = files.map(({ path, digest, size, media_type }) => ({ path, digest, size, media_type }))
-    for (const [index, { file }] of files.entries()) await rename(file, join(folder, String(index)))
     const result = { files: listed, report }
-    const temp = join(folder, `${LIST}.tmp`)
-    await writeFile(temp, JSON.stringify(result))
-    await rename(temp, join(folder, LIST))
+    try {
+      for (const [index, { file }] of files.entries()) await rename(file, join(temp, String(index)))
+      await writeFile(join(temp, LIST), JSON.stringify(result))
+      await this.#place(temp, plan)
+    } finally {
+      await rm(temp, { recursive: true, force: true })
+    }
     await this.#makeRoom(digestHex(plan))
     return result
   }
@@ -103,6 +105,16 @@ export class Results {
   /** The local path of a result's file. */
   pathOf(plan: Digest, index: number): string {
     return join(this.#folder(plan), String(index))
+  }
+
+  /** One plan gives one result: where it is there already, made meanwhile by another job, that one stays. */
+  async #place(temp: string, plan: Digest): Promise<void> {
+    try {
+      await rename(temp, this.#folder(plan))
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error
+    }
   }
 
   #folder(plan: Digest): string {

@@ -97,7 +97,7 @@ export class Spool {
     return join(this.dir, String(this.#count))
   }
 
-  /** Writes a stream to a new file, hashing and counting on the way. */
+  /** Writes a stream to a new file, hashing and counting on the way. Throws TOO_LARGE, SPOOL_FULL. */
   async receive(stream: AsyncIterable<Uint8Array>, options: ReceiveOptions = {}): Promise<SpooledFile> {
     const file = this.nextPath()
     const handle = await open(file, 'wx')
@@ -105,6 +105,9 @@ export class Spool {
       const { digest, size } = await copyHashing(stream, handle, options)
       options.watch?.end(size)
       return { file, digest, size }
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'ENOSPC') throw error
+      throw new ServerError('SPOOL_FULL', 'the disk of the spool is full', {}, { cause: error })
     } finally {
       await handle.close()
     }

@@ -59,6 +59,13 @@ describe('kept results', () => {
     expect((await results.serve(plan('z'), 'a/model.safetensors')).size).toBe(20)
   })
 
+  test('of one plan made twice at once are one', async () => {
+    const { dir, results, keep } = await setUp(1000)
+    await Promise.all([keep('x', 10), keep('x', 10)])
+    expect((await results.serve(plan('x'), 'a/model.safetensors')).size).toBe(10)
+    expect(await readdir(join(dir, 'results'))).toHaveLength(1)
+  })
+
   test('hold no other path', async () => {
     const { results, keep } = await setUp(1000)
     await keep('x', 10)
@@ -67,7 +74,7 @@ describe('kept results', () => {
 
   test('that a crash left unfinished are removed at the next start', async () => {
     const { dir } = await setUp(1000)
-    const half = join(dir, 'results', 'half')
+    const half = join(dir, 'results', 'tmp-1234')
     await mkdir(half)
     await writeFile(join(half, '0'), 'x')
     await Results.open(join(dir, 'results'), 1000)
