@@ -157,8 +157,9 @@ export class Container {
     }
   }
 
-  /** True where readLossless needs the base's tensor. */
+  /** True where readLossless needs the base's tensor; never for trits. */
   needsReference(name: string): boolean {
+    if (this.#tritIndex.has(name)) return false
     return this.#losslessTensor(name).referenceCrc !== null
   }
 

@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const hasPython = spawnSync('python3', ['--version']).status === 0
+const usable = 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))'
+const hasPython = spawnSync('python3', ['-c', usable]).status === 0
 
 /** Where CI says it is CI, a missing Python is a failure and no reason to skip. */
 describe.skipIf(!hasPython && process.env.CI !== 'true')('the Python reader', () => {
