@@ -2,7 +2,6 @@
  * The two factors of a LoRA module to trits and scales. What counts is the product B A, so its norm can be kept by one
  * scale per component of the rank, and its error is measured (ALGORITHM.md, "Component scales" and "Product").
  */
-import { fromF32, toF32 } from '../tensors/dtype.ts'
 import { type Components, innerProduct, overlaps } from './product.ts'
 import {
   f32Scale,
@@ -13,6 +12,7 @@ import {
   withTensorScale,
 } from './quantize.ts'
 import { INDEX_MASK, type Scales, SIGN_BIT } from './quantized-tensor.ts'
+import { scaleFactors } from './scale-factors.ts'
 import { type ColumnMatrix, columnMatrix } from './transforms/column-matrix.ts'
 import { componentsOfA, componentsOfB, type LoraFactors } from './transforms/lora-factors.ts'
 
@@ -99,10 +99,17 @@ function signOf(position: number): number {
   return (position & SIGN_BIT) === 0 ? 1 : -1
 }
 
+interface ComponentScales {
+  /** Of the rows of A. */
+  readonly a: Float32Array
+  /** Of the columns of B. */
+  readonly b: Float32Array
+}
+
 /**
- * s_i = sqrt(meanA_i * meanB_i * c), with the mean kept magnitudes of row i of A and column i of B, and
- * c = |B A| / |P| where P is the product of the sign matrices weighted with those means. Times the gain, rounded to bf16;
- * the same for A and B. All zero when nothing of the product is left.
+ * Component i of the product weighs meanA_i * meanB_i * c, with the mean kept magnitudes of row i of A and column i of
+ * B, and c = |B A| / |P| where P is the product of the sign matrices weighted with those means. The square root of that
+ * weight goes to A and to B, times the gain. All zero when nothing of the product is left.
  */
 function componentScales(
   { a, b }: { a: SelectedPart; b: SelectedPart },
@@ -110,14 +117,17 @@ function componentScales(
   signOverlaps: ColumnMatrix,
   squares: number,
   { gain, module }: { gain: number; module: string },
-): Float32Array {
+): ComponentScales {
   const meansA = componentMeans(a, rank, (index) => Math.floor(index / inFeatures))
   const meansB = componentMeans(b, rank, (index) => index % rank)
   const weights = meansA.map((mean, i) => mean * (meansB[i] as number))
   const signSquares = innerProduct(signOverlaps, weights, weights)
   const factor = signSquares > 0 ? Math.sqrt(squares / signSquares) : 0
-  const scales = Float32Array.from(weights, (weight) => f32Scale(gain * Math.sqrt(weight * factor), module))
-  return toF32(fromF32(scales, 'BF16'), 'BF16')
+  const pairs = Array.from(weights, (weight) => scaleFactors(gain * gain * (weight * factor)))
+  return {
+    a: Float32Array.from(pairs, ([scale]) => f32Scale(scale, module)),
+    b: Float32Array.from(pairs, ([, scale]) => f32Scale(scale, module)),
+  }
 }
 
 /** Mean |tau| of the kept entries of each component; 0 for a component without any. */
@@ -136,11 +146,11 @@ function componentMeans(part: SelectedPart, rank: number, componentOf: (index: n
 function componentParts(
   { a, b }: { a: SelectedPart; b: SelectedPart },
   { rank, inFeatures, outFeatures }: LoraFactors,
-  values: Float32Array,
+  scales: ComponentScales,
 ): { a: QuantizedPart; b: QuantizedPart } {
   return {
-    a: withAxisScales(a, { rows: rank, cols: inFeatures }, { axis: 'row', values }),
-    b: withAxisScales(b, { rows: outFeatures, cols: rank }, { axis: 'column', values }),
+    a: withAxisScales(a, { rows: rank, cols: inFeatures }, { axis: 'row', values: scales.a }),
+    b: withAxisScales(b, { rows: outFeatures, cols: rank }, { axis: 'column', values: scales.b }),
   }
 }
 

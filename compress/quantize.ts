@@ -24,7 +24,7 @@ export type ScaleRule =
   | { readonly kind: 'norm'; readonly factor: number }
   /** Mean magnitude of the kept entries. */
   | { readonly kind: 'mean' }
-  /** One scale per component of a LoRA module, shared by A and B; the product keeps its norm. */
+  /** One magnitude per component of a LoRA module, spread over A and B; the product keeps its norm. */
   | { readonly kind: 'component' }
 
 /** How a unit is quantised; `gain` multiplies every scale before it is rounded. */
