@@ -94,7 +94,9 @@ async function stopServer(server: Server, wired: Wired, ms: number): Promise<voi
   deadline.addEventListener('abort', () => server.closeAllConnections(), { once: true })
   const closed = new Promise<void>((resolve) => server.close(() => resolve()))
   // A connection that has served its last request would stay open for the next one.
-  server.on('request', (_request, response) => response.setHeader('Connection', 'close'))
+  server.prependListener('request', (_request, response) => {
+    response.shouldKeepAlive = false
+  })
   const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS)
   try {
     await untilAborted(Promise.all([closed, wired.drain(deadline)]), end)

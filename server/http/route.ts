@@ -109,9 +109,11 @@ export function expressPath(path: string): string {
 async function answer(spec: AnyRoute, request: Request, response: Response, options: MountOptions): Promise<void> {
   setRoute(response, spec.path)
   const abort = new AbortController()
-  response.once('close', () => {
+  const onClose = () => {
     if (!response.writableFinished) abort.abort(new ServerError('CANCELLED', 'the client closed the connection'))
-  })
+  }
+  response.once('close', onClose)
+  if (response.closed) onClose()
   const reply = await spec.handler({
     params: check(spec.params ?? NOTHING, joinRest(request.params), 'path'),
     query: check(spec.query ?? NOTHING, request.query, 'query'),

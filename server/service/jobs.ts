@@ -70,8 +70,8 @@ export class Jobs {
       throw new ServerError('BUSY', `${MAX_QUEUED} jobs wait already; try again later`, { limit: MAX_QUEUED })
     }
     const live = newLive(spec)
-    this.#live.set(live.row.id, live)
     this.#store.put(live.row)
+    this.#live.set(live.row.id, live)
     this.#queue.push(live)
     this.#startNext()
     return live.row
@@ -197,7 +197,12 @@ export class Jobs {
 
   #change(live: Live, change: Partial<JobRow>): void {
     live.row = { ...live.row, ...change, version: live.row.version + 1 }
-    this.#store.put(live.row)
+    try {
+      this.#store.put(live.row)
+    } catch (error) {
+      // Rows are disposable; the work, and whoever watches it, are not.
+      this.#log.error({ job: live.row.id, err: error }, 'a job row could not be written')
+    }
     for (const listener of this.#listeners.get(live.row.id) ?? []) listener(live.row)
   }
 }
