@@ -104,7 +104,7 @@ function encode(heap: WasmHeap, parts: readonly PartLayout[], positions: readonl
   const strata = heap.take(strataCount * STRATUM_BYTES)
   const symbols = heap.take(total * 2)
   const escapes = heap.take(total * 5)
-  const raw = heap.take(cells / 8 + 8) // a stratum never takes more raw bits than it has entries
+  const raw = heap.take(Math.ceil(cells / 8) + 8) // a stratum never takes more raw bits than it has entries
   const words = heap.take(STATE_BYTES + total * 2)
   const wordsEnd = words + STATE_BYTES + total * 2
   writeStrata(heap, strata, parts, nonZeros)

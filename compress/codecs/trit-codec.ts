@@ -40,6 +40,7 @@ export interface FramePart {
   readonly cols: number
   readonly start: number
   readonly cells: number
+  /** What chooseSide gave for the tensor. Must not change afterwards: codecs remember what they read from it. */
   readonly side: Uint8Array
 }
 

@@ -1,7 +1,8 @@
 /**
  * The hot loops, as an interface with two implementations that agree bit for bit: wasm.ts (AssemblyScript, SIMD128)
  * and js.ts (the readable reference). Every float is IEEE binary32 rounded to nearest even unless said otherwise.
- * Inputs are not modified except where a parameter is named `acc` or `out`.
+ * Inputs are not modified except where a parameter is named `acc` or `out`. Results of arithmetic that are NaN are
+ * stored as 0x7fc00000; conversions keep a NaN's sign and payload. `weight` and `factor` are rounded to f32 first.
  */
 export interface Kernels {
   readonly name: 'js' | 'wasm'
