@@ -320,6 +320,7 @@ describe('a body', () => {
     const received = once(server, 'request')
     socket.write(whole.subarray(0, whole.byteLength / 2))
     const [request] = await received
+    await expect.poll(() => api.spools.live).toBe(1)
     socket.destroy()
     await new Promise((resolve) => request.once('close', resolve))
     await api.spools.idle()

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import type { BlobStore } from '../../registry/blob-store.ts'
 import { MemoryBlobStore } from '../../registry/blob-store-memory.ts'
 import { openIndex } from '../../registry/open-index.ts'
 import { Registry } from '../../registry/registry.ts'
@@ -6,9 +7,16 @@ import { download, startApi, upload } from './harness.ts'
 import { adapter } from './models.ts'
 
 /** A store that can hand out URLs, as S3 does. */
-class SigningStore extends MemoryBlobStore {
-  override async signedUrl(key: string, ttlSeconds: number, fileName?: string): Promise<string | undefined> {
-    return `https://store.example/${key}?ttl=${ttlSeconds}&name=${fileName}`
+function signingStore(): BlobStore {
+  const memory = new MemoryBlobStore()
+  return {
+    stat: (key) => memory.stat(key),
+    read: (key, range, signal) => memory.read(key, range, signal),
+    write: (key, body, condition) => memory.write(key, body, condition),
+    delete: (key) => memory.delete(key),
+    list: (prefix) => memory.list(prefix),
+    unfinished: () => memory.unfinished(),
+    signedUrl: async (key, _ttlSeconds, fileName) => `https://store.example/${key}?name=${fileName}`,
   }
 }
 
@@ -16,7 +24,7 @@ const LARGE = { path: 'notes/large.txt', bytes: Buffer.alloc(2 ** 20 + 1, 'x') }
 const root = '/v1/experts/acme/x/revisions/main/files'
 
 async function withLargeFile(redirectDownloads: boolean) {
-  const registry = new Registry({ store: new SigningStore(), index: await openIndex('sqlite::memory:') })
+  const registry = new Registry({ store: signingStore(), index: await openIndex('sqlite::memory:') })
   const api = await startApi({ registry, redirectDownloads })
   await upload(api, '/v1/experts/acme/x/revisions', [...adapter(1), LARGE]).expect(201)
   return api
