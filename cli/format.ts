@@ -40,3 +40,11 @@ export function formatFields(fields: Readonly<Record<string, string | number | u
   const width = Math.max(...present.map(([key]) => key.length))
   return present.map(([key, value]) => `${key.padEnd(width)}  ${value}`).join('\n')
 }
+
+/** `density=0.1 scope=tensor`: what is set, in the words of the command line. */
+export function describeOptions(options: Readonly<Record<string, unknown>>): string {
+  return Object.entries(options)
+    .filter(([, value]) => value !== null && value !== false && !(Array.isArray(value) && value.length === 0))
+    .map(([key, value]) => `${key}=${String(value)}`)
+    .join(' ')
+}

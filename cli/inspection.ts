@@ -4,7 +4,7 @@ import { type Container, openContainer } from '../compress/container-reader.ts'
 import { openFileSource } from '../tensors/node/file-source.ts'
 import { elementCount, type TensorInfo } from '../tensors/tensor.ts'
 import { openExpertFolder } from './expert-folder.ts'
-import { formatBytes, formatFields, formatShare, formatTable } from './format.ts'
+import { describeOptions, formatBytes, formatFields, formatShare, formatTable } from './format.ts'
 
 export interface Inspection {
   readonly json: Record<string, unknown>
@@ -69,14 +69,6 @@ function containerFields(
     sections: `table ${bytes.table}, scales ${bytes.scales}, trits ${bytes.trits}, lossless ${bytes.lossless} bytes`,
     'bits/param': ((size * 8) / parameters).toFixed(3),
   })
-}
-
-/** `density=0.1 scope=tensor`: what is set, in the words of the command line. */
-export function describeOptions(options: Readonly<Record<string, unknown>>): string {
-  return Object.entries(options)
-    .filter(([, value]) => value !== null && value !== false && !(Array.isArray(value) && value.length === 0))
-    .map(([key, value]) => `${key}=${String(value)}`)
-    .join(' ')
 }
 
 function describeAdapter(config: Readonly<Record<string, unknown>>): string {

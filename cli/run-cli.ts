@@ -22,7 +22,8 @@ Exit codes:
   2  the command line was wrong
 Errors go to stderr as CODE: message, under --json as {"error": {"code", "message", "detail"}}.
 
-Environment: TERN_URL and TERN_TOKEN stand for --server and --token. "tern serve --help" lists what the server reads.`
+Environment: TERN_URL and TERN_TOKEN stand for --server and --token. "tern serve --list-variables" lists what the
+server reads.`
 
 const COMMANDS = [
   registerServe,

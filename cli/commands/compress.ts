@@ -1,27 +1,8 @@
-/** `tern compress`: a folder becomes a container on this machine, as the server would make it. */
-import { rm } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
+/** `tern compress`: a folder becomes a container on this machine. */
 import { type Command, InvalidArgumentError } from 'commander'
-import { type CompressedExpert, compressExpert, type ExpertInput } from '../../compress/compressor.ts'
-import { filePayload } from '../../compress/node/file-payload.ts'
-import { workerPool } from '../../compress/node/worker-pool.ts'
-import { type CompressOptions, resolveOptions } from '../../compress/options.ts'
-import { snakeCase } from '../../server/service/snake-case.ts'
-import { openModelFolder } from '../../tensors/node/model-folder.ts'
-import { weightsDigest } from '../../tensors/node/weights-digest.ts'
-import { addCompressOptions, type CompressFlags, givenOptions } from '../compress-options.ts'
-import { type Context, type Run, startRun } from '../context.ts'
-import { openExpertFolder, requirePath } from '../expert-folder.ts'
-import { formatFields } from '../format.ts'
-import { requireAbsent, writeWhole } from '../local-files.ts'
-import { reportText } from '../report-text.ts'
-import { writeStream } from '../write-stream.ts'
-
-interface Flags extends CompressFlags {
-  readonly base?: string
-  readonly threads?: number
-  readonly force?: boolean
-}
+import type { CompressFolderFlags } from '../compress-folder.ts'
+import { addCompressOptions } from '../compress-options.ts'
+import { type Context, startRun } from '../context.ts'
 
 export function registerCompress(program: Command, context: Context): void {
   const command = program
@@ -32,76 +13,13 @@ export function registerCompress(program: Command, context: Context): void {
     .option('--base <dir>', 'the base model; needed for a full fine-tune')
     .option('--threads <n>', 'threads that compress (default: one per core)', positiveInteger)
     .option('--force', 'replace the file if it exists')
-  addCompressOptions(command).action(async (dir: string, out: string, flags: Flags, self: Command) => {
-    await runCompress(dir, out, flags, startRun(context, self))
+  addCompressOptions(command).action(async (dir: string, out: string, flags: CompressFolderFlags, self: Command) => {
+    const { compressFolder } = await import('../compress-folder.ts')
+    await compressFolder(dir, out, flags, startRun(context, self))
   })
 }
 
 export function positiveInteger(text: string): number {
   if (!/^[1-9]\d{0,2}$/.test(text)) throw new InvalidArgumentError('a whole number from 1 to 999 is expected.')
   return Number(text)
-}
-
-async function runCompress(dir: string, out: string, flags: Flags, run: Run): Promise<void> {
-  requireAbsent(out, flags.force === true)
-  const expert = await openExpertFolder(dir)
-  try {
-    const options = resolveOptions(expert.kind, givenOptions(flags))
-    const result = await withBase(flags.base, run, (base) =>
-      writeContainer({ ...expert, ...(base && { base }) }, options, out, flags.threads ?? availableParallelism(), run),
-    )
-    for (const warning of result.warnings) run.warn(warning.message)
-    run.print(snakeCase({ path: out, ...result }), `${formatFields({ wrote: out })}\n${reportText(result.report)}`)
-  } finally {
-    await expert.source.close?.()
-  }
-}
-
-type Base = NonNullable<ExpertInput['base']>
-
-async function withBase<T>(
-  path: string | undefined,
-  run: Run,
-  use: (base: Base | undefined) => Promise<T>,
-): Promise<T> {
-  if (path === undefined) return use(undefined)
-  await requirePath(path)
-  const source = await openModelFolder(path)
-  try {
-    return await use({ source, digest: await weightsDigest(source, run.signal) })
-  } finally {
-    await source.close?.()
-  }
-}
-
-type Result = Pick<CompressedExpert, 'report' | 'warnings'> & { readonly bytes: number }
-
-async function writeContainer(
-  input: ExpertInput,
-  options: CompressOptions,
-  out: string,
-  threads: number,
-  run: Run,
-): Promise<Result> {
-  const executor = workerPool(threads)
-  const progress = run.progress('compress')
-  try {
-    return await writeWhole(out, async (part) => {
-      const payload = `${part}.payload`
-      // A run that was killed may have left one behind.
-      await rm(payload, { force: true })
-      const spool = await filePayload(payload)
-      try {
-        const deps = { executor, spool, signal: run.signal, onProgress: progress.update }
-        const { stream, size, report, warnings } = await compressExpert(input, options, deps)
-        await writeStream(part, stream(), run.signal)
-        return { bytes: size, warnings, report }
-      } finally {
-        await spool.close()
-      }
-    })
-  } finally {
-    progress.finish()
-    await executor.close()
-  }
 }

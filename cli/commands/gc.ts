@@ -1,10 +1,9 @@
 /** `tern gc`: remove what no branch or tag reaches. */
 import { type Command, InvalidArgumentError } from 'commander'
-import { collectGarbage, type Tally } from '../../registry/gc.ts'
+import type { Tally } from '../../registry/gc.ts'
 import { snakeCase } from '../../server/service/snake-case.ts'
 import { type Context, startRun } from '../context.ts'
 import { formatBytes, formatFields } from '../format.ts'
-import { withRegistry } from '../registry-parts.ts'
 
 interface Flags {
   readonly delete?: boolean
@@ -22,6 +21,8 @@ export function registerGc(program: Command, context: Context): void {
     .addHelpText('after', '\nWorks on the store of TERN_STORE_URL and TERN_INDEX_URL directly, without a server.')
     .action(async (flags: Flags, self: Command) => {
       const run = startRun(context, self)
+      const { collectGarbage } = await import('../../registry/gc.ts')
+      const { withRegistry } = await import('../registry-parts.ts')
       const seconds = flags.graceHours * 3600
       const report = await withRegistry(run, false, (parts) =>
         collectGarbage(parts, {

@@ -4,8 +4,7 @@ import type { Command } from 'commander'
 import { isRecord } from '../api-client.ts'
 import { type Context, type Run, startRun } from '../context.ts'
 import { CliError } from '../errors.ts'
-import { formatBytes, formatFields } from '../format.ts'
-import { describeOptions, inspectContainer, inspectWeights } from '../inspection.ts'
+import { describeOptions, formatBytes, formatFields } from '../format.ts'
 import { looksLikeRepo, parseRepoRef } from '../repo-ref.ts'
 import { fetchRevision } from './pull.ts'
 
@@ -26,6 +25,7 @@ export function registerInspect(program: Command, context: Context): void {
 
 async function runInspect(what: string, tensors: boolean, run: Run): Promise<void> {
   if (existsSync(what)) {
+    const { inspectContainer, inspectWeights } = await import('../inspection.ts')
     const inspection = what.endsWith('.tern')
       ? await inspectContainer(what, tensors, run.signal)
       : await inspectWeights(what, tensors)

@@ -4,11 +4,11 @@ import { type Command, Option } from 'commander'
 import { apiJson, isRecord } from '../api-client.ts'
 import { type Context, type Run, startRun } from '../context.ts'
 import { type Downloaded, download } from '../download.ts'
+import { DTYPE_NAMES } from '../dtype-names.ts'
 import { ApiError, CliError } from '../errors.ts'
 import { formatBytes, formatFields } from '../format.ts'
 import { requireAbsent } from '../local-files.ts'
 import { encodePath, parseRepoRef, type RepoRef, type RepoType, revisionPath } from '../repo-ref.ts'
-import { DTYPE_NAMES } from './decompress.ts'
 
 interface Flags {
   readonly compressed?: boolean

@@ -1,11 +1,9 @@
 /** `tern reindex`: rebuild the index from the bucket. */
 import type { Command } from 'commander'
-import { reindex } from '../../registry/reindex.ts'
 import { snakeCase } from '../../server/service/snake-case.ts'
 import { type Context, startRun } from '../context.ts'
 import { CliError } from '../errors.ts'
 import { formatFields } from '../format.ts'
-import { withRegistry } from '../registry-parts.ts'
 
 export function registerReindex(program: Command, context: Context): void {
   program
@@ -16,6 +14,8 @@ export function registerReindex(program: Command, context: Context): void {
     .addHelpText('after', '\nWorks on the store of TERN_STORE_URL and TERN_INDEX_URL directly, without a server.')
     .action(async (_: unknown, self: Command) => {
       const run = startRun(context, self)
+      const { reindex } = await import('../../registry/reindex.ts')
+      const { withRegistry } = await import('../registry-parts.ts')
       const report = await withRegistry(run, true, (parts) => reindex(parts, { signal: run.signal }))
       const { repos, revisions, removed, problems } = report
       run.print(

@@ -1,11 +1,9 @@
 /** `tern verify`: hash everything again and compare the index with the store. */
 import type { Command } from 'commander'
-import { verifyRegistry } from '../../registry/verify.ts'
 import { snakeCase } from '../../server/service/snake-case.ts'
 import { type Context, startRun } from '../context.ts'
 import { CliError } from '../errors.ts'
 import { formatBytes, formatFields } from '../format.ts'
-import { withRegistry } from '../registry-parts.ts'
 
 interface Flags {
   readonly hash: boolean
@@ -19,6 +17,8 @@ export function registerVerify(program: Command, context: Context): void {
     .addHelpText('after', '\nWorks on the store of TERN_STORE_URL and TERN_INDEX_URL directly, without a server.')
     .action(async (flags: Flags, self: Command) => {
       const run = startRun(context, self)
+      const { verifyRegistry } = await import('../../registry/verify.ts')
+      const { withRegistry } = await import('../registry-parts.ts')
       const progress = run.progress('verify')
       const report = await withRegistry(run, false, (parts) =>
         verifyRegistry(parts, { hash: flags.hash, signal: run.signal, onProgress: progress.update }),

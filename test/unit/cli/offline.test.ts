@@ -4,8 +4,11 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { runCli } from '../../../cli/run-cli.ts'
+
+// Whole compressions on machines that may be slow and shared.
+vi.setConfig({ testTimeout: 60_000 })
 
 const EXAMPLES = fileURLToPath(new URL('../../../examples', import.meta.url))
 
@@ -57,6 +60,12 @@ describe('the command line', () => {
   test('prints its version', async () => {
     const { version } = JSON.parse(await readFile(join(EXAMPLES, '../package.json'), 'utf8'))
     expect((await tern('--version')).out).toBe(`${version}\n`)
+  })
+
+  test('lists what the server reads from its environment', async () => {
+    const { code, out } = await tern('serve', '--list-variables')
+    expect(code).toBe(0)
+    expect(out).toMatch(/^TERN_STORE_URL$/m)
   })
 
   test.each([
