@@ -92,6 +92,8 @@ export interface TritSlice {
  */
 export class Container {
   readonly header: ContainerHeader
+  /** What a trit of each layer is worth, in scales; [1] for plain trits. */
+  readonly layers: readonly number[]
   /** Name of the trit codec. */
   readonly codec: TritCodec['name']
   readonly tensors: readonly ContainerTensor[]
@@ -103,13 +105,15 @@ export class Container {
   readonly #scales: readonly Float32Array[]
   readonly #tritIndex: ReadonlyMap<string, number>
   readonly #lossless: ReadonlyMap<string, LosslessTensor>
-  #lastFrame: { readonly frame: number; readonly decoded: DecodedFrame } | undefined
+  /** Per layer. */
+  readonly #lastFrames: ({ readonly frame: number; readonly decoded: DecodedFrame } | undefined)[] = []
   /** Side information of a tensor that goes on in later frames. */
-  #lastSide: { readonly tensor: number; readonly side: Uint8Array } | undefined
+  #lastSide: { readonly tensor: number; readonly layer: number; readonly side: Uint8Array } | undefined
 
   /** For openContainer. */
   constructor(source: ByteSource, codec: TritCodec, map: ContainerMap, contents: Contents) {
     this.header = contents.header
+    this.layers = map.layers
     this.codec = codec.name
     this.tensors = contents.tensors
     this.bytes = contents.bytes
@@ -124,26 +128,34 @@ export class Container {
   /** A whole trit tensor, in memory of its own. @throws as tritSlices */
   async readTrits(name: string, signal?: AbortSignal): Promise<QuantizedTensor> {
     const { rows, cols } = this.#map.trits[this.#trit(name)]!
-    const slices: TritSlice[] = []
-    for await (const slice of this.tritSlices(name, signal)) slices.push(slice)
-    return { rows, cols, positions: concatenate(slices), scales: this.tritScales(name) }
+    const layers: Uint32Array[] = []
+    for (const layer of this.layers.keys()) {
+      const slices: TritSlice[] = []
+      for await (const slice of this.tritSlices(name, layer, signal)) slices.push(slice)
+      layers.push(concatenate(slices))
+    }
+    const [positions, ...finer] = layers as [Uint32Array, ...Uint32Array[]]
+    return { rows, cols, positions, ...(finer.length > 0 ? { finer } : {}), scales: this.tritScales(name) }
   }
 
-  /** @throws TensorError TENSOR_NOT_FOUND */
+  /** Of a trit that is worth 1. @throws TensorError TENSOR_NOT_FOUND */
   tritScales(name: string): Scales {
     const index = this.#trit(name)
     return { axis: this.#map.trits[index]!.axis, values: this.#scales[index]! }
   }
 
   /**
-   * A trit tensor frame by frame, in order: what lies in one frame fits a processor's cache. One read of the source.
+   * A layer of a trit tensor frame by frame, in order: what lies in one frame fits a processor's cache. One read of the
+   * source. All layers have the same slices.
    * @throws CompressError CHECKSUM_MISMATCH, CONTAINER_INVALID; TensorError TENSOR_NOT_FOUND for no trit tensor
    */
-  async *tritSlices(name: string, signal?: AbortSignal): AsyncGenerator<TritSlice> {
+  async *tritSlices(name: string, layer: number, signal?: AbortSignal): AsyncGenerator<TritSlice> {
     const index = this.#trit(name)
-    const { first, last } = this.#map.trits[index]!
-    const from = this.#lastFrame?.frame === first ? first + 1 : first
-    const held = this.#lastFrame
+    const before = layer * this.#map.framesPerLayer
+    const first = this.#map.trits[index]!.first + before
+    const last = this.#map.trits[index]!.last + before
+    const held = this.#lastFrames[layer]
+    const from = held?.frame === first ? first + 1 : first
     const bytes = await this.#readSpan(this.#map.frames.slice(from, last + 1), signal)
     let offset = 0
     for (let frame = first; frame <= last; frame++) {
@@ -210,7 +222,9 @@ export class Container {
 
   /** Decodes a frame, or has it from memory. */
   async #frame(frame: number, bytes: Uint8Array, signal?: AbortSignal): Promise<DecodedFrame> {
-    if (this.#lastFrame?.frame === frame) return this.#lastFrame.decoded
+    const layer = Math.floor(frame / this.#map.framesPerLayer)
+    const held = this.#lastFrames[layer]
+    if (held?.frame === frame) return held.decoded
     const span = this.#map.frames[frame]!
     const names = frameName(
       frame,
@@ -218,22 +232,22 @@ export class Container {
     )
     checkCrc(bytes, span, names, { frame })
     const leading = span.slices[0]!
-    const earlier = leading.start > 0 ? await this.#side(leading.tensor, signal) : new Uint8Array(0)
+    const earlier = leading.start > 0 ? await this.#side(leading.tensor, layer, signal) : new Uint8Array(0)
     const decoded = inFrame(names, () =>
       decodeStoredFrame(this.#codec, bytes, span.slices, this.#map.trits, () => earlier),
     )
     const trailing = span.slices.at(-1)!
     const side = decoded.sides.at(-1)
-    if (side !== undefined && this.#map.trits[trailing.tensor]!.last > frame)
-      this.#lastSide = { tensor: trailing.tensor, side }
-    this.#lastFrame = { frame, decoded }
+    if (side !== undefined && this.#map.trits[trailing.tensor]!.last > frame % this.#map.framesPerLayer)
+      this.#lastSide = { tensor: trailing.tensor, layer, side }
+    this.#lastFrames[layer] = { frame, decoded }
     return decoded
   }
 
   /** Side information of a tensor that started in an earlier frame: from memory, or from that frame. */
-  async #side(tensor: number, signal?: AbortSignal): Promise<Uint8Array> {
-    if (this.#lastSide?.tensor === tensor) return this.#lastSide.side
-    const { first } = this.#map.trits[tensor]!
+  async #side(tensor: number, layer: number, signal?: AbortSignal): Promise<Uint8Array> {
+    if (this.#lastSide?.tensor === tensor && this.#lastSide.layer === layer) return this.#lastSide.side
+    const first = this.#map.trits[tensor]!.first + layer * this.#map.framesPerLayer
     const span = this.#map.frames[first]!
     const bytes = await this.#source.read(span.start, span.end, signal)
     const names = frameName(first, [this.#map.trits[tensor]!])
@@ -241,7 +255,7 @@ export class Container {
     const { sides } = inFrame(names, () => readSides(this.#codec, bytes, span.slices, this.#map.trits))
     // A tensor that goes on in later frames is the last of its first frame.
     const side = sides.at(-1)!
-    this.#lastSide = { tensor, side }
+    this.#lastSide = { tensor, layer, side }
     return side
   }
 

@@ -59,7 +59,12 @@ export async function decide(context: DecideContext): Promise<Decision> {
     return {
       sigma: null,
       threshold: null,
-      rulesFor: (unit) => ({ mask, scale: tensorRule(unit, options, kind), gain: options.gain }),
+      rulesFor: (unit) => ({
+        mask,
+        scale: tensorRule(unit, options, kind),
+        layers: options.layers,
+        gain: options.gain,
+      }),
     }
   }
   const measured = await measure(context)
@@ -69,7 +74,9 @@ export async function decide(context: DecideContext): Promise<Decision> {
   const threshold = chooseThreshold(bin, counted.low)
   const ties = shareAll(threshold, counted.tensors)
   const kept = keptTotals(counted, threshold, keep - bin.remaining)
-  const scale: ScaleRule = { kind: 'given', value: globalScale(context, measured.moments, kept) }
+  const given: ScaleRule = { kind: 'given', value: globalScale(context, measured.moments, kept) }
+  // What several magnitudes add up to is known tensor by tensor alone.
+  const hasOwnScale = (unit: Unit) => options.layers > 1 || isComponentScaled(unit, options)
   return {
     sigma: standardDeviation(measured.moments),
     threshold: magnitudeOf(threshold.thresholdBits),
@@ -79,31 +86,38 @@ export async function decide(context: DecideContext): Promise<Decision> {
         thresholdBits: threshold.thresholdBits,
         ties: unitTensors(unit).map(({ name }) => ties.get(name) as number),
       },
-      scale: isComponentScaled(unit, options) ? { kind: 'component' } : scale,
+      scale: hasOwnScale(unit) ? tensorRule(unit, options, kind) : given,
+      layers: options.layers,
       gain: options.gain,
     }),
   }
 }
 
 /** `norm` on a LoRA module keeps the norm of its product, whatever the scope of the threshold. */
-function isComponentScaled(unit: Unit, { scale }: CompressOptions): boolean {
-  return unit.kind === 'pair' && scale === 'norm'
+function isComponentScaled(unit: Unit, options: CompressOptions): boolean {
+  return unit.kind === 'pair' && (options.scale === 'norm' || isFitted(unit, options))
+}
+
+/** Several magnitudes have no mean to weigh a component by, and coordinates of the effect are not the factors' own. */
+function isFitted(unit: Unit, { transform, layers }: CompressOptions): boolean {
+  return unit.kind === 'pair' && (transform === 'effect' || layers > 1)
 }
 
 function tensorRule(unit: Unit, options: CompressOptions, kind: ExpertKind): ScaleRule {
+  if (isFitted(unit, options)) return { kind: 'fit', keepNorm: options.scale === 'norm' }
   if (isComponentScaled(unit, options)) return { kind: 'component' }
   switch (options.scale) {
     case 'std':
       return { kind: 'std', alpha: options.alpha as number }
     case 'norm':
-      return { kind: 'norm', factor: normFactor(kind, options.density) }
+      return { kind: 'norm', factor: normFactor(kind, options) }
     case 'mean':
       return { kind: 'mean' }
   }
 }
 
-function normFactor(kind: ExpertKind, density: number): number {
-  return kind === 'full' && density <= SPARSE_DENSITY ? SPARSE_FACTOR : 1
+function normFactor(kind: ExpertKind, { density, layers }: CompressOptions): number {
+  return kind === 'full' && layers === 1 && density <= SPARSE_DENSITY ? SPARSE_FACTOR : 1
 }
 
 interface Measured {
@@ -207,7 +221,7 @@ function globalScale({ kind, options }: DecideContext, moments: Moments, kept: K
     case 'std':
       return f32Scale((options.alpha as number) * standardDeviation(moments), name)
     case 'norm':
-      return f32Scale(normScale(moments, kept.entries, normFactor(kind, options.density)), name)
+      return f32Scale(normScale(moments, kept.entries, normFactor(kind, options)), name)
     case 'mean':
       return f32Scale(kept.entries === 0 ? 0 : kept.magnitudes / kept.entries, name)
   }

@@ -9,13 +9,15 @@ export const SCOPES = ['global', 'tensor'] as const
 export type Scope = (typeof SCOPES)[number]
 export const SCALES = ['std', 'norm', 'mean'] as const
 export type Scale = (typeof SCALES)[number]
-export const TRANSFORMS = ['none', 'balance', 'svd'] as const
+export const TRANSFORMS = ['none', 'balance', 'svd', 'effect'] as const
 export type Transform = (typeof TRANSFORMS)[number]
 export const CODECS = ['sgr', 'rice', 'bitplane'] as const
 export type CodecName = (typeof CODECS)[number]
 
 /** Beyond these a multiplier is a typing error, and products with f32 scales would overflow. */
 const MAX_FACTOR = 1e4
+/** 40 magnitudes: finer than any expert needs. */
+const MAX_LAYERS = 4
 
 export interface CompressOptions {
   /** Fraction of the eligible entries that is kept, in (0, 1]. */
@@ -27,6 +29,8 @@ export interface CompressOptions {
   readonly scale: Scale
   /** Change of coordinates of each LoRA module before the threshold. */
   readonly transform: Transform
+  /** Layers of trits: 1, 4, 13 or 40 magnitudes per entry. */
+  readonly layers: number
   /**
    * Factor on every stored scale. A LoRA's update is a product of two scaled factors, so it grows by gain squared. The
    * reconstruction can apply another one without touching the trits.
@@ -51,6 +55,7 @@ const NAMES: readonly (keyof CompressOptions)[] = [
   'scope',
   'scale',
   'transform',
+  'layers',
   'gain',
   'include',
   'exclude',
@@ -77,12 +82,17 @@ export function resolveOptions(kind: ExpertKind, raw: RawOptions = {}): Compress
   if (transform !== 'none' && kind !== 'lora') {
     throw invalid('transform', transform, `'none' for an expert of kind '${kind}': it changes LoRA factors`)
   }
+  const layers = count('layers', raw.layers, MAX_LAYERS) ?? (alpha === undefined ? base.layers : 1)
+  if (scale === 'std' && (layers > 1 || transform === 'effect')) {
+    throw invalid('scale', scale, `'norm' or 'mean' with ${layers} layers and transform '${transform}'`)
+  }
   return {
     density: number('density', raw.density, 0, 1) ?? base.density,
     alpha: scale === 'std' ? (alpha ?? base.alpha ?? 1) : null,
     scope: choice('scope', raw.scope, SCOPES) ?? base.scope,
     scale,
     transform,
+    layers,
     gain: number('gain', raw.gain, 0, MAX_FACTOR) ?? 1,
     include: patterns('include', raw.include),
     exclude: patterns('exclude', raw.exclude),
@@ -118,6 +128,13 @@ function number(name: keyof CompressOptions, value: unknown, above: number, atMo
   if (!(parsed > above && parsed <= atMost)) {
     throw invalid(name, value, `a number greater than ${above} and at most ${atMost}`)
   }
+  return parsed
+}
+
+/** A whole number from 1 to `most`. */
+function count(name: keyof CompressOptions, value: unknown, most: number): number | undefined {
+  const parsed = number(name, value, 0, most)
+  if (parsed !== undefined && !Number.isInteger(parsed)) throw invalid(name, value, `a whole number from 1 to ${most}`)
   return parsed
 }
 

@@ -160,16 +160,21 @@ class Expert {
     return new Uint8Array(bits.buffer)
   }
 
-  /** acc += weight * tau: the scale times gain is rounded to f32, times weight again, then each sum. */
+  /**
+   * acc += weight * tau, layer after layer: the scale times (worth times gain) is rounded to f32, times weight again,
+   * then each sum.
+   */
   async scatter(info: ContainerTensor, acc: Float32Array, weight: number, signal?: AbortSignal): Promise<void> {
-    const scales = this.#scatterScales(info, weight)
-    for await (const { start, positions } of this.container.tritSlices(info.name, signal))
-      this.kernels.scatterAdd(acc, start, positions, { ...scales, first: start })
+    for (const [layer, worth] of this.container.layers.entries()) {
+      const scales = this.#scatterScales(info, worth, weight)
+      for await (const { start, positions } of this.container.tritSlices(info.name, layer, signal))
+        this.kernels.scatterAdd(acc, start, positions, { ...scales, first: start })
+    }
   }
 
-  #scatterScales(info: ContainerTensor, weight: number): Omit<ScatterScales, 'first'> {
+  #scatterScales(info: ContainerTensor, worth: number, weight: number): Omit<ScatterScales, 'first'> {
     const { axis, values } = this.container.tritScales(info.name)
-    const scaled = scaledBy(scaledBy(values, this.#gain), Math.fround(weight))
+    const scaled = scaledBy(scaledBy(values, worth * this.#gain), Math.fround(weight))
     return { axis, values: scaled, cols: info.shape.at(-1) ?? 1 }
   }
 
@@ -189,11 +194,16 @@ class Expert {
   async #narrowWeights(info: ContainerTensor, dtype: 'F16' | 'BF16', signal?: AbortSignal): Promise<Uint8Array> {
     const out = new Uint16Array(elementCount(info.shape))
     const origin = this.container.header.origin === 'one' ? 1 : 0
-    const scales = this.#scatterScales(info, 1)
+    const scales = this.container.layers.map((worth) => this.#scatterScales(info, worth, 1))
+    const [coarse, ...finer] = scales.map((_, layer) => this.container.tritSlices(info.name, layer, signal))
     const frame = new Float32Array(Math.min(out.length, FRAME_CELLS))
-    for await (const { start, cells, positions } of this.container.tritSlices(info.name, signal)) {
+    for await (const { start, cells, positions } of coarse!) {
       const acc = frame.subarray(0, cells).fill(origin)
-      this.kernels.scatterAdd(acc, 0, positions, { ...scales, first: start })
+      this.kernels.scatterAdd(acc, 0, positions, { ...scales[0]!, first: start })
+      for (const [i, slices] of finer.entries()) {
+        const { value } = await slices.next()
+        this.kernels.scatterAdd(acc, 0, value!.positions, { ...scales[i + 1]!, first: start })
+      }
       this.kernels.narrow(acc, dtype, out.subarray(start, start + cells))
     }
     return new Uint8Array(out.buffer)

@@ -224,7 +224,7 @@ describe.skipIf(!dir)('a LoRA in the svd gauge', () => {
       const wanted = unit.kind === 'pair' ? modules[unit.module] : undefined
       if (wanted === undefined) continue
       compared++
-      const rules = { mask: { scope: 'tensor', density }, scale: { kind: 'component' }, gain: 1 } as const
+      const rules = { mask: { scope: 'tensor', density }, scale: { kind: 'component' }, layers: 1, gain: 1 } as const
       const { parts, product } = await TASKS.quantizeUnit({ unit, transform: 'svd', rules })
       const [a, b] = parts.map(({ quantized }) => quantized)
       wanted.scales.forEach((scale, i) => {

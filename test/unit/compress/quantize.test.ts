@@ -22,7 +22,7 @@ interface Setting {
 
 function quantize(scale: ScaleRule, setting: Setting = {}): QuantizedPart {
   const { gain = 1, density = 0.4, tau = TAU, shape = [tau.length] } = setting
-  const rules: QuantizeRules = { mask: { scope: 'tensor', density }, scale, gain }
+  const rules: QuantizeRules = { mask: { scope: 'tensor', density }, scale, layers: 1, gain }
   return withTensorScale(selectPart('t', tau, rules.mask, 0), shape, rules)
 }
 
@@ -97,6 +97,7 @@ describe('the sums over a tensor', () => {
     expect(stats).toEqual({
       entries: 5,
       kept: 3,
+      trits: [3],
       sumSquares: 14.25,
       quantizedSquares: q.reduce((sum, value) => sum + value * value, 0),
       dot: q.reduce((sum, value, i) => sum + value * TAU[i]!, 0),
