@@ -26,7 +26,7 @@ import {
 
 /** At densities up to this a full fine-tune scores better when the scale exceeds the norm-keeping one. */
 const SPARSE_DENSITY = 0.05
-/** That excess. Found on two fine-tunes, confirmed on two more: docs/decisions/0003-defaults.md. */
+/** That excess. Found on two fine-tunes, confirmed on two more: docs/decisions/0004-defaults.md. */
 const SPARSE_FACTOR = 1.3
 
 export interface Decision {
@@ -124,9 +124,7 @@ async function measure({ units, options, executor, signal, onUnit }: DecideConte
       unitTensors(unit).forEach(({ name }, i) => {
         perTensor.push({ name, moments: measure.moments[i] as Moments })
       })
-      measure.high.forEach((entries, bin) => {
-        high[bin] = (high[bin] as number) + entries
-      })
+      for (let bin = 0; bin < HIGH_BINS; bin++) high[bin] = (high[bin] as number) + (measure.high[bin] as number)
       onUnit()
     },
   })
@@ -149,12 +147,13 @@ interface Counted {
 async function count(context: DecideContext, { bin }: BinChoice): Promise<Counted> {
   const { units, options, executor, signal, onUnit } = context
   const low = new Float64Array(LOW_BINS)
+  const magnitudes = options.scale === 'mean'
   const tensors: CountedTensor[] = []
   await runInOrder({
     items: units,
     width: executor.width,
     signal,
-    start: (unit, stop) => executor.run('countUnit', { unit, transform: options.transform, bin }, stop),
+    start: (unit, stop) => executor.run('countUnit', { unit, transform: options.transform, bin, magnitudes }, stop),
     consume: (counts, unit) => {
       unitTensors(unit).forEach(({ name }, i) => {
         const part = counts.low[i] as LowCounts
@@ -178,7 +177,7 @@ function shareAll(threshold: Threshold, tensors: readonly CountedTensor[]): Read
 
 interface Kept {
   readonly entries: number
-  /** Sum of |tau| over them. */
+  /** Sum of |tau| over them; meaningful for `scale: mean` alone. */
   readonly magnitudes: number
 }
 
