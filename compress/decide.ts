@@ -7,7 +7,7 @@ import { compareNames } from '../tensors/compare-names.ts'
 import type { Executor } from './executor.ts'
 import { runInOrder } from './in-order.ts'
 import type { CompressOptions, ExpertKind } from './options.ts'
-import { f32Scale, type MaskRule, normScale, type QuantizeRules, type ScaleRule } from './quantize.ts'
+import { type MaskRule, normScale, type QuantizeRules, type ScaleRule } from './quantize.ts'
 import { combineMoments, type Moments, standardDeviation } from './statistics.ts'
 import { type Unit, unitTensors } from './task-vector.ts'
 import {
@@ -199,15 +199,14 @@ function keptTotals({ low, tensors }: Counted, { thresholdBits, ties }: Threshol
   return { entries, magnitudes }
 }
 
-/** The one scale of `scope: global`. */
+/** The one scale of `scope: global`, f64: rounded where it is used. */
 function globalScale({ kind, options }: DecideContext, moments: Moments, kept: Kept): number {
-  const name = 'the task vector'
   switch (options.scale) {
     case 'std':
-      return f32Scale((options.alpha as number) * standardDeviation(moments), name)
+      return (options.alpha as number) * standardDeviation(moments)
     case 'norm':
-      return f32Scale(normScale(moments, kept.entries, normFactor(kind, options.density)), name)
+      return normScale(moments, kept.entries, normFactor(kind, options.density))
     case 'mean':
-      return f32Scale(kept.entries === 0 ? 0 : kept.magnitudes / kept.entries, name)
+      return kept.entries === 0 ? 0 : kept.magnitudes / kept.entries
   }
 }
