@@ -34,17 +34,17 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { name: 'examples/debsection', folder: join(ROOT, 'examples/debsection'), presets: ['default', 'paper'] },
-  { name: 'examples/wnnoun', folder: join(ROOT, 'examples/wnnoun'), presets: ['default', 'paper'] },
-  { name: 'lora/debsection', folder: join(FIXTURES, 'lora/debsection'), presets: ['default', 'paper'] },
-  { name: 'lora/wnnoun', folder: join(FIXTURES, 'lora/wnnoun'), presets: ['default', 'paper'] },
-  { name: 'lora/moviesent', folder: join(FIXTURES, 'lora/moviesent'), presets: ['default', 'paper'] },
-  { name: 'lora-smollm2/debsection', folder: join(FIXTURES, 'lora-smollm2/debsection'), presets: ['default'] },
+  { name: 'examples/debsection', folder: join(ROOT, 'examples/debsection'), presets: ['balanced', 'paper'] },
+  { name: 'examples/wnnoun', folder: join(ROOT, 'examples/wnnoun'), presets: ['balanced', 'paper'] },
+  { name: 'lora/debsection', folder: join(FIXTURES, 'lora/debsection'), presets: ['balanced', 'paper'] },
+  { name: 'lora/wnnoun', folder: join(FIXTURES, 'lora/wnnoun'), presets: ['balanced', 'paper'] },
+  { name: 'lora/moviesent', folder: join(FIXTURES, 'lora/moviesent'), presets: ['balanced', 'paper'] },
+  { name: 'lora-smollm2/debsection', folder: join(FIXTURES, 'lora-smollm2/debsection'), presets: ['balanced'] },
   {
     name: 'full/debsection',
     folder: join(FIXTURES, 'full/debsection/partial.safetensors'),
     base: join(FIXTURES, 'base-minilm'),
-    presets: ['default'],
+    presets: ['balanced'],
   },
 ]
 

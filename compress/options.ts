@@ -1,7 +1,7 @@
 /** What the user may choose about the lossy step, and the checks on it. The one place that knows names and ranges. */
 import { CompressError } from './errors.ts'
 import { checkPatterns } from './name-patterns.ts'
-import { PRESETS, type Preset, presetValues } from './presets.ts'
+import { PRESETS, type Preset, type PresetValues, presetValues } from './presets.ts'
 
 export const KINDS = ['lora', 'ia3', 'full'] as const
 export type ExpertKind = (typeof KINDS)[number]
@@ -66,33 +66,14 @@ const NAMES: readonly (keyof CompressOptions)[] = [
 
 /**
  * Fills in what `raw` leaves open: from the preset and the kind of expert, and from `alpha`, which asks for ComPEFT's
- * own rule and so sets `scale: std` and `transform: none` unless they are given. Throws PARAMETER_INVALID naming the
+ * own rule and so sets `scale: std`, `transform: none` and one layer unless they are given, as `scale: std` does. Throws PARAMETER_INVALID naming the
  * parameter, the value and what is allowed.
  */
 export function resolveOptions(kind: ExpertKind, raw: RawOptions = {}): CompressOptions {
   checkNames(raw)
-  const preset = choice('preset', raw.preset, PRESETS) ?? 'default'
-  const base = presetValues(preset, kind)
-  const alpha = number('alpha', raw.alpha, 0, MAX_FACTOR)
-  const scale = choice('scale', raw.scale, SCALES) ?? (alpha === undefined ? base.scale : 'std')
-  if (alpha !== undefined && scale !== 'std') {
-    throw invalid('alpha', raw.alpha, `no value beside scale '${scale}': alpha multiplies sigma, which is scale 'std'`)
-  }
-  const transform = choice('transform', raw.transform, TRANSFORMS) ?? (alpha === undefined ? base.transform : 'none')
-  if (transform !== 'none' && kind !== 'lora') {
-    throw invalid('transform', transform, `'none' for an expert of kind '${kind}': it changes LoRA factors`)
-  }
-  const layers = count('layers', raw.layers, MAX_LAYERS) ?? (alpha === undefined ? base.layers : 1)
-  if (scale === 'std' && (layers > 1 || transform === 'effect')) {
-    throw invalid('scale', scale, `'norm' or 'mean' with ${layers} layers and transform '${transform}'`)
-  }
+  const preset = choice('preset', raw.preset, PRESETS) ?? 'balanced'
   return {
-    density: number('density', raw.density, 0, 1) ?? base.density,
-    alpha: scale === 'std' ? (alpha ?? base.alpha ?? 1) : null,
-    scope: choice('scope', raw.scope, SCOPES) ?? base.scope,
-    scale,
-    transform,
-    layers,
+    ...lossyOptions(kind, raw, presetValues(preset, kind)),
     gain: number('gain', raw.gain, 0, MAX_FACTOR) ?? 1,
     include: patterns('include', raw.include),
     exclude: patterns('exclude', raw.exclude),
@@ -100,6 +81,38 @@ export function resolveOptions(kind: ExpertKind, raw: RawOptions = {}): Compress
     codec: choice('codec', raw.codec, CODECS) ?? 'sgr',
     preset,
   }
+}
+
+/** What depends on each other. */
+function lossyOptions(kind: ExpertKind, raw: RawOptions, base: PresetValues): PresetValues {
+  const alpha = number('alpha', raw.alpha, 0, MAX_FACTOR)
+  const scale = choice('scale', raw.scale, SCALES) ?? (alpha === undefined ? base.scale : 'std')
+  if (alpha !== undefined && scale !== 'std') {
+    throw invalid('alpha', raw.alpha, `no value beside scale '${scale}': alpha multiplies sigma, which is scale 'std'`)
+  }
+  // sigma knows one magnitude, in the factors' own coordinates.
+  const own = scale === 'std' ? { transform: 'none' as const, layers: 1 } : base
+  const transform = choice('transform', raw.transform, TRANSFORMS) ?? own.transform
+  if (transform !== 'none' && kind !== 'lora') {
+    throw invalid('transform', transform, `'none' for an expert of kind '${kind}': it changes LoRA factors`)
+  }
+  const layers = count('layers', raw.layers, MAX_LAYERS) ?? own.layers
+  if (scale === 'std' && (layers > 1 || transform === 'effect')) {
+    throw invalid('scale', scale, `'norm' or 'mean' with ${layers} layers and transform '${transform}'`)
+  }
+  return {
+    density: number('density', raw.density, 0, 1) ?? base.density,
+    alpha: scale === 'std' ? (alpha ?? base.alpha ?? 1) : null,
+    scope: choice('scope', raw.scope, SCOPES) ?? scopeFor(transform, base),
+    scale,
+    transform,
+    layers,
+  }
+}
+
+/** Entries of A and B may compete with each other where each counts by its effect; elsewhere A would crowd out B. */
+function scopeFor(transform: Transform, base: PresetValues): Scope {
+  return base.transform === 'effect' && transform !== 'effect' ? 'tensor' : base.scope
 }
 
 function checkNames(raw: RawOptions): void {

@@ -1,7 +1,7 @@
 /**
  * The scales of one LoRA component: a row of A and a column of B, in bf16 each. Only their product acts, and one bf16
  * for both would miss it by up to 2^-8; two that differ a little come within about 2^-15 (ALGORITHM.md, "Component
- * scales"; docs/decisions/0004-component-scales.md).
+ * scales"; docs/decisions/0007-component-scales.md).
  */
 import { fromF32, toF32 } from '../tensors/dtype.ts'
 

@@ -59,7 +59,7 @@ export function executorSuite(name: string, make: () => Executor): void {
 
     test('counts as the task does', async () => {
       const bin = (new Uint32Array(randomFloats(120, 1).buffer)[0]! & 0x7fff_ffff) >>> 16
-      const input = { unit: await pairUnit(), transform: 'none', bin } as const
+      const input = { unit: await pairUnit(), transform: 'none', bin, magnitudes: true } as const
       const result = await executor.run('countUnit', input)
       expect(result).toEqual(await TASKS.countUnit(input))
       expect(result.low[0]?.bins.length).toBeGreaterThan(0)

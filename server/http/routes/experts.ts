@@ -18,12 +18,13 @@ const list = (description: string) =>
 
 /** Values are checked by the one place that knows them, compress/options.ts: hence strings here. */
 const optionsQuery = {
-  preset: option('default, or paper: the settings of ComPEFT'),
+  preset: option('balanced (default), small, faithful, or paper: the settings of ComPEFT'),
   density: option('fraction of entries kept, in (0, 1]'),
   alpha: option("ComPEFT's factor on sigma; goes with scale=std"),
   scope: option('global: one threshold for all tensors; tensor: one each'),
   scale: option('std, norm or mean'),
-  transform: option('none, balance or svd: change of coordinates of LoRA factors before the threshold'),
+  transform: option('none, balance, svd or effect: change of coordinates of LoRA factors before the threshold'),
+  layers: option('layers of trits, 1 to 4: 1, 4, 13 or 40 magnitudes per entry'),
   gain: option('factor on every magnitude'),
   codec: option('sgr, rice or bitplane'),
   strict: option('1 refuses what would otherwise be a warning'),

@@ -224,7 +224,7 @@ describe('a compressed full fine-tune', () => {
     const input = await fullInput()
     const { container } = await compress(input, { density: 0.2 })
     expect(container.header.base).toEqual({ digest: 'sha256:00', repo: 'org/base', revision: 'main' })
-    const weights = reconstructedSource(container, { base: input.base!.source })
+    const weights = reconstructedSource(container, { base: input.base!.source! })
     const signs = await trits(container, 'bert.dense.weight')
     const scale = (await container.readTrits('bert.dense.weight')).scales.values[0]!
     expect(await weights.read('bert.dense.weight')).toEqual(base.map((value, i) => value + signs[i]! * scale))
