@@ -90,7 +90,11 @@ async function writeScaled(fixture: Fixture, factor: number, out: string): Promi
   await writer.begin(source.tensors, source.metadata)
   for (const { name, dtype } of source.tensors) {
     const bytes = await source.readBytes(name)
-    const scaled = () => fromF32(toF32(bytes, dtype).map((value) => value * Math.sqrt(factor)), dtype)
+    const scaled = () =>
+      fromF32(
+        toF32(bytes, dtype).map((value) => value * Math.sqrt(factor)),
+        dtype,
+      )
     await writer.write(name, /lora_[AB]\./.test(name) ? scaled() : bytes)
   }
   await writer.end()
@@ -168,7 +172,9 @@ function equalBytes(fixture: Fixture): string {
   const size = ({ bytes }: Report) => bytes.total - bytes.lossless
   const cells = ['global', 'tensor'].map((scope) => {
     const tries = ALPHAS.map((alpha) => compress(fixture, ['preset=paper', `scope=${scope}`, `alpha=${alpha}`], out))
-    return tries.reduce((best, one) => ((one.product?.relativeError ?? 1) < (best.product?.relativeError ?? 1) ? one : best))
+    return tries.reduce((best, one) =>
+      (one.product?.relativeError ?? 1) < (best.product?.relativeError ?? 1) ? one : best,
+    )
   })
   const budget = Math.min(...cells.map(size))
   let low = 0.02
