@@ -37,6 +37,7 @@ export async function invalidCases(): Promise<InvalidCase[]> {
     ...versionCases(rice).map((one) => finish('CONTAINER_VERSION_UNSUPPORTED', 'open', one)),
     ...digestCases(rice).map((one) => finish('CHECKSUM_MISMATCH', 'open', one)),
     ...(await tableCases(rice)).map((one) => finish('CONTAINER_INVALID', 'open', one)),
+    ...layerCases(rice).map((one) => finish('CONTAINER_INVALID', 'open', one)),
     ...(await tableTextCases(rice)).map((one) => finish('CONTAINER_INVALID', 'open', one)),
     ...(await scalesCases(rice)).map((one) => finish('CONTAINER_INVALID', 'open', one)),
     finish('CODEC_UNKNOWN', 'open', ['codec-unknown', 'codec 200', withTable(rice, { codec: 200 })]),
@@ -142,13 +143,6 @@ async function tableCases(file: Uint8Array): Promise<Named[]> {
     named('table-base-names-half', 'base names that strip and add nothing', { base_names: { strip: 'a.' } }),
     named('table-metadata-number', 'metadata that is no text', { metadata: { a: 1 } }),
     named('table-key-unknown', 'an unknown key', { extra: 0 }),
-    named('layers-none', 'no layers', { layers: [] }),
-    named('layers-rising', 'a layer worth more than the one before', { layers: [1, 3] }),
-    named('layers-equal', 'two layers of one worth', { layers: [3, 3] }),
-    named('layers-worth-zero', 'a layer worth nothing', { layers: [1, 0] }),
-    named('layers-worth-large', 'a layer worth 65537', { layers: [65537] }),
-    named('layers-too-many', 'nine layers', { layers: [9, 8, 7, 6, 5, 4, 3, 2, 1] }),
-    named('layers-more-than-frames', 'two layers and the frames of one', { layers: [3, 1] }),
     named('table-codec-fraction', 'codec 2.5', { codec: 2.5 }),
     named('names-duplicate', 'two tensors named a.w', { names: ['a.w', 'w', 'n'] }),
     named('names-shared-too-many', 'more shared segments than there are', { shared: [0, 2, 1] }),
@@ -185,6 +179,18 @@ async function tableCases(file: Uint8Array): Promise<Named[]> {
       chunks: [161],
     }),
     named('references-too-many', 'two references for one lossless tensor', { references: [null, null] }),
+  ]
+}
+
+function layerCases(file: Uint8Array): Named[] {
+  return [
+    ['layers-none', 'no layers', withTable(file, { layers: [] })],
+    ['layers-rising', 'a layer worth more than the one before', withTable(file, { layers: [1, 3] })],
+    ['layers-equal', 'two layers of one worth', withTable(file, { layers: [3, 3] })],
+    ['layers-worth-zero', 'a layer worth nothing', withTable(file, { layers: [1, 0] })],
+    ['layers-worth-large', 'a layer worth 65537', withTable(file, { layers: [65537] })],
+    ['layers-too-many', 'nine layers', withTable(file, { layers: [9, 8, 7, 6, 5, 4, 3, 2, 1] })],
+    ['layers-more-than-frames', 'two layers and the frames of one', withTable(file, { layers: [3, 1] })],
   ]
 }
 
