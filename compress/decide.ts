@@ -24,10 +24,13 @@ import {
   type Threshold,
 } from './threshold.ts'
 
-/** At densities up to this a full fine-tune scores better when the scale exceeds the norm-keeping one. */
-const SPARSE_DENSITY = 0.05
-/** That excess. Found on two fine-tunes, confirmed on two more: docs/decisions/0004-defaults.md. */
+/**
+ * A full fine-tune scores better when the scale exceeds the norm-keeping one, the more so the fewer entries are kept.
+ * Measured on four fine-tunes: docs/results.md.
+ */
+const FULL_FACTOR = 1.15
 const SPARSE_FACTOR = 1.3
+const SPARSE_DENSITY = 0.05
 
 export interface Decision {
   /** Of all of tau as it was uploaded or transformed; null where every tensor has its own. */
@@ -116,8 +119,9 @@ function tensorRule(unit: Unit, options: CompressOptions, kind: ExpertKind): Sca
   }
 }
 
-function normFactor(kind: ExpertKind, { density, layers }: CompressOptions): number {
-  return kind === 'full' && layers === 1 && density <= SPARSE_DENSITY ? SPARSE_FACTOR : 1
+function normFactor(kind: ExpertKind, { density }: CompressOptions): number {
+  if (kind !== 'full') return 1
+  return density <= SPARSE_DENSITY ? SPARSE_FACTOR : FULL_FACTOR
 }
 
 interface Measured {

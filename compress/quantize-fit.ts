@@ -52,7 +52,7 @@ export function fitPair(
   const crossed = overlaps(before, quantized)
   const squares = innerProduct(overlaps(before, before))
   const fitted = fitComponents(own, crossed)
-  const factor = rules.gain ** 2 * (rules.keepNorm ? normFactor(own, fitted, squares) : 1)
+  const factor = rules.gain * rules.gain * (rules.keepNorm ? normFactor(own, fitted, squares) : 1)
   const scales = Float32Array.from(fitted, (weight) => f32Scale(equalFactors(weight * factor), rules.module))
   const weights = Float64Array.from(scales, (scale) => scale * scale)
   const roots = Float64Array.from(factors.weights ?? new Float64Array(rank).fill(1), Math.sqrt)

@@ -232,12 +232,12 @@ describe('a compressed full fine-tune', () => {
     expect(signs.filter((sign) => sign !== 0).length).toBe(120)
   })
 
-  test('exceeds its norm by the factor 1.3 at densities up to 0.05', async () => {
+  test('exceeds its norm by the factor 1.3 at densities up to 0.05, by 1.15 above', async () => {
     const ratios = await Promise.all(
       [0.05, 0.06].map(async (density) => (await compress(await fullInput(), { density })).report.normRatio),
     )
     expect(ratios[0]).toBeCloseTo(1.3, 5)
-    expect(ratios[1]).toBeCloseTo(1, 5)
+    expect(ratios[1]).toBeCloseTo(1.15, 5)
   })
 })
 
