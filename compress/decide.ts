@@ -26,7 +26,7 @@ import {
 
 /** At densities up to this a full fine-tune scores better when the scale exceeds the norm-keeping one. */
 const SPARSE_DENSITY = 0.05
-/** That excess. Found on two fine-tunes, confirmed on two more: docs/decisions/0004-defaults.md. */
+/** That excess. Found on two fine-tunes, pointing the same way on two more: docs/decisions/0004-defaults.md. */
 const SPARSE_FACTOR = 1.3
 
 export interface Decision {
