@@ -51,6 +51,21 @@ export interface WasmExports {
     signs: number,
   ): void
   planesToPositions(mask: number, signs: number, cells: number, out: number): number
+  placeStratum(
+    indices: number,
+    count: number,
+    rows: number,
+    columns: number,
+    width: number,
+    cols: number,
+    axis: number,
+    groups: number,
+  ): void
+  groupsOfRun(cells: number, count: number, cols: number, firstColumn: number, axis: number, groups: number): void
+  applyTrits(entries: number, count: number, groups: number, pairs: number, sink: number, out: number): void
+  fill16(out: number, n: number, bits: number): void
+  fill32(out: number, n: number, bits: number): void
+  quieten16(values: number, n: number, infinity: number, quiet: number): void
 }
 
 const PAGE = 65536

@@ -11,6 +11,7 @@ export {
   setTables,
 } from "./sgr-code";
 export { groupByClass, markStratum, planesToPositions, splitPart } from "./sgr-strata";
+export { applyTrits, fill16, fill32, groupsOfRun, placeStratum, quieten16 } from "./trit-values";
 
 /** First address that is free for the heap. */
 export function heapBase(): usize {
