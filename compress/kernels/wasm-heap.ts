@@ -16,6 +16,8 @@ export interface WasmExports {
   histogramHigh(x: number, n: number, tables: number): void
   joinHighTables(tables: number): void
   histogramLow(x: number, n: number, high: number, table: number): void
+  collect(x: number, n: number, first: number, lowest: number, entries: number, magnitudes: number): number
+  marginals(positions: number, count: number, cols: number, rowCounts: number, colCounts: number): void
   setTies(ties: number): void
   select(x: number, n: number, first: number, threshold: number, out: number): number
   setTables(entries: number, ranges: number, escapes: number): void

@@ -5,7 +5,7 @@
  */
 export { narrowBf16, narrowF16, widenBf16, widenF16 } from "./convert";
 export { axpy, matmulAdd, subtract } from "./arithmetic";
-export { histogramHigh, histogramLow, joinHighTables, moments, select, setTies } from "./statistics";
+export { collect, histogramHigh, histogramLow, joinHighTables, marginals, moments, select, setTies } from "./statistics";
 export {
   beginDecoding, beginEncoding, decodeStratum, encodeStratum, encodeSymbols, endOfEscapes, finishDecoding, finishStrata,
   setTables,
