@@ -45,19 +45,24 @@ async function measureUnit({ unit, transform }: UnitTask): Promise<UnitMeasure> 
 export interface UnitCounts {
   /** Per tensor of the unit: histogram of bits 15..0 of those |tau| that lie in the chosen high bin. */
   readonly low: readonly LowCounts[]
-  /** Per tensor of the unit: sum of the |tau| that lie in higher bins, f64, ascending index. */
+  /** Per tensor of the unit, where asked for (else 0): sum of the |tau| in higher bins, f64, ascending index. */
   readonly magnitudesAbove: readonly number[]
 }
 
 /** Pass 2 of a global threshold. */
-async function countUnit({ unit, transform, bin }: UnitTask & { readonly bin: number }): Promise<UnitCounts> {
+async function countUnit({
+  unit,
+  transform,
+  bin,
+  magnitudes,
+}: UnitTask & { readonly bin: number; readonly magnitudes: boolean }): Promise<UnitCounts> {
   const low: LowCounts[] = []
   const magnitudesAbove: number[] = []
   for (const { tau } of await loadUnit(unit, transform)) {
     const counts = new Uint32Array(LOW_BINS)
     kernels().histogramLow(tau, bin, counts)
     low.push(compactCounts(counts))
-    magnitudesAbove.push(sumAbove(tau, bin))
+    magnitudesAbove.push(magnitudes ? sumAbove(tau, bin) : 0)
   }
   return { low, magnitudesAbove }
 }

@@ -26,8 +26,8 @@ export function cleanEnv(extra: Readonly<Record<string, string>>): Record<string
 }
 
 /** Starts it on a free port and waits until it says that it listens. Fails with its log when it ends before. */
-export async function startServer(env: Readonly<Record<string, string>>): Promise<ServerProcess> {
-  const child = spawn(process.execPath, [TERN, 'serve'], {
+export async function startServer(env: Readonly<Record<string, string>>, command = TERN): Promise<ServerProcess> {
+  const child = spawn(process.execPath, [command, 'serve'], {
     env: cleanEnv({ TERN_PORT: '0', ...env }),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
