@@ -239,11 +239,12 @@ function checkTritShape({ name, shape }: TensorInfo): void {
 
 /** A position that does not belong would be dropped in silence when frames are cut. */
 function checkPositions(name: string, { positions, rows, cols }: QuantizedTensor): void {
+  const entries = rows * cols
   let previous = -1
-  for (const position of positions) {
-    const index = position & INDEX_MASK
-    if (index <= previous || index >= rows * cols)
-      throw new Error(`${name}: position ${index} after ${previous} of ${rows * cols} entries`)
+  for (let i = 0; i < positions.length; i++) {
+    const index = positions[i]! & INDEX_MASK
+    if (index <= previous || index >= entries)
+      throw new Error(`${name}: position ${index} after ${previous} of ${entries} entries`)
     previous = index
   }
 }
