@@ -4,9 +4,9 @@ import { planFrames } from '../compress/codecs/frames.ts'
 import { sgr } from '../compress/codecs/sgr.ts'
 import type { EncodePart, FramePart } from '../compress/codecs/trit-codec.ts'
 import type { TritTarget, Values } from '../compress/codecs/trit-values.ts'
+import { cutPositions } from '../compress/container-writer.ts'
 import { kernels } from '../compress/kernels/default.ts'
 import type { TauPiece } from '../compress/kernels/tau-kernels.ts'
-import { INDEX_MASK } from '../compress/quantized-tensor.ts'
 import { selectPieces, type TauSource } from '../compress/select-pieces.ts'
 
 const PIECE = 2 ** 20
@@ -51,14 +51,9 @@ export async function compressTensor(codes: Uint16Array, cols: number, density: 
   const rows = codes.length / cols
   const side = sgr.chooseSide({ rows, cols, ...kernels().marginals(positions, rows, cols) })
   const codec = checkedCodec(sgr)
-  let from = 0
   return planFrames([{ rows, cols }]).map((slices) => {
     const { start, cells } = slices[0] as { start: number; cells: number }
-    let to = from
-    while (to < positions.length && ((positions[to] as number) & INDEX_MASK) < start + cells) to++
-    const part: EncodePart = { rows, cols, start, cells, side, positions: positions.slice(from, to) }
-    for (let i = 0; i < part.positions.length; i++) part.positions[i] = (part.positions[i] as number) - start
-    from = to
+    const part: EncodePart = { rows, cols, start, cells, side, positions: cutPositions(positions, start, cells) }
     return { part: { rows, cols, start, cells, side }, bytes: codec.encodeFrame([part]) }
   })
 }

@@ -261,7 +261,7 @@ function checkLosslessShape(info: TensorInfo): void {
  * The positions in [start, start + cells), relative to start. A copy of their own: sending a view to a worker would
  * send all the memory behind it.
  */
-function cutPositions(positions: Uint32Array, start: number, cells: number): Uint32Array {
+export function cutPositions(positions: Uint32Array, start: number, cells: number): Uint32Array {
   const cut = positions.slice(lowerBound(positions, start), lowerBound(positions, start + cells))
   for (let i = 0; i < cut.length; i++) cut[i]! -= start
   return cut

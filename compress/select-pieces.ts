@@ -42,6 +42,7 @@ export async function selectPieces(
   const wanted = keepCount(source.entries, mask.density)
   let found = await collect(name, source, await sampledBound(source, wanted, signal), signal, wanted)
   if (found.candidates.length < wanted) {
+    giveBack(found.candidates)
     const exact = await exactBound(source, wanted, signal)
     found = await collect(name, source, exact, signal)
   }
@@ -61,7 +62,7 @@ async function collect(
   signal: AbortSignal | undefined,
   expected = 0,
 ): Promise<Collected> {
-  const candidates = new Candidates(Math.ceil(expected * 1.1))
+  const candidates = takeCandidates(Math.ceil(expected * 1.25))
   const lanes: MomentLanes = new Float64Array(12)
   for await (const piece of source.all(signal))
     refuse(name, tauKernels().collect(piece, Math.max(1, bound), candidates, lanes))
@@ -111,14 +112,15 @@ function thresholdAmong(candidates: Candidates, wanted: number): Threshold {
   return tensorThreshold(new Float32Array(buffer, byteOffset, length), wanted)
 }
 
+/** Drops what is not kept from the candidates' own memory, and gives them back for the next tensor. */
 function keep(
   name: string,
-  { entries, magnitudes }: Candidates,
+  candidates: Candidates,
   { thresholdBits, ties }: Threshold,
   moments: Moments,
 ): ScalablePart {
+  const { entries, magnitudes } = candidates
   const values = new Float32Array(magnitudes.buffer, magnitudes.byteOffset, magnitudes.length)
-  const positions = new Uint32Array(entries.length)
   let tiesLeft = ties
   let keptMagnitudes = 0
   let n = 0
@@ -126,8 +128,25 @@ function keep(
     const magnitude = magnitudes[i] as number
     if (magnitude < thresholdBits) continue
     if (magnitude === thresholdBits && tiesLeft-- <= 0) continue
-    positions[n++] = entries[i] as number
+    entries[n++] = entries[i] as number
     keptMagnitudes += values[i] as number
   }
-  return { name, moments, keptMagnitudes, positions: positions.slice(0, n) }
+  const positions = entries.slice(0, n)
+  giveBack(candidates)
+  return { name, moments, keptMagnitudes, positions }
+}
+
+/** Memory of a finished tensor's candidates: fresh memory costs more than filling it. Up to 64 MiB stay. */
+let spare: Candidates | undefined
+const MAX_SPARE_ENTRIES = 2 ** 23
+
+function takeCandidates(expected: number): Candidates {
+  const taken = spare ?? new Candidates(expected)
+  spare = undefined
+  taken.length = 0
+  return taken
+}
+
+function giveBack(candidates: Candidates): void {
+  if (candidates.capacity <= MAX_SPARE_ENTRIES) spare = candidates
 }

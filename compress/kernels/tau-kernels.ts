@@ -48,6 +48,10 @@ export class Candidates {
     this.#magnitudes = new Uint32Array(expected)
   }
 
+  get capacity(): number {
+    return this.#entries.length
+  }
+
   get entries(): Uint32Array {
     return this.#entries.subarray(0, this.length)
   }
