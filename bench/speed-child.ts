@@ -37,7 +37,12 @@ async function reconstruct(folder: string): Promise<void> {
 
 async function write(path: string, stream: AsyncIterable<Uint8Array>): Promise<void> {
   const file = await open(path, 'w')
-  for await (const chunk of stream) await file.writeFile(chunk)
+  let writing: Promise<void> = Promise.resolve()
+  for await (const chunk of stream) {
+    await writing
+    writing = file.writeFile(chunk)
+  }
+  await writing
   await file.close()
 }
 

@@ -12,16 +12,9 @@ import { decompress } from './bytes/zstd.ts'
 import { codecById } from './codecs/codec-table.ts'
 import type { TritCodec } from './codecs/trit-codec.ts'
 import { applyTrits, partOfTarget, type TritTarget } from './codecs/trit-values.ts'
-import { type DecodedFrame, decodeStoredFrame, readSides } from './container-frames.ts'
+import { type DecodedFrame, decodeStoredFrame, frameName, inFrame, readSides } from './container-frames.ts'
 import { checkHeaderDigest, HEADER_BYTES, readFixedHeader } from './container-layout.ts'
-import {
-  type ContainerMap,
-  type LosslessTensor,
-  mapContainer,
-  planScales,
-  type StoredSpan,
-  type TritTensor,
-} from './container-map.ts'
+import { type ContainerMap, type LosslessTensor, mapContainer, planScales, type StoredSpan } from './container-map.ts'
 import { decodeScales } from './container-scales.ts'
 import { type ContainerHeader, decodeTable } from './container-table.ts'
 import type { PartBytes } from './container-writer.ts'
@@ -159,20 +152,33 @@ export class Container {
     }
   }
 
-  /**
-   * Decodes a trit tensor to numbers: `target` is the whole tensor. What lies in frames of its own never becomes a list
-   * of positions. Where it throws, as tritSlices does, some of `target` may have been written.
-   */
+  /** Decodes a trit tensor to numbers; `target` is the whole tensor. @throws as tritSlices; some may be written then */
   async decodeInto(name: string, target: TritTarget, signal?: AbortSignal): Promise<void> {
     const { rows, cols } = this.#map.trits[this.#trit(name)]!
     if (target.out.length !== rows * cols) throw new Error(`${target.out.length} values for ${rows * cols} trits`)
+    for await (const _ of this.decodeParts(name, (start, cells) => partOfTarget(target, start, cells), signal));
+  }
+
+  /**
+   * The same part by part, in order: asks where each is to go and gives that back, filled. What lies in frames of its
+   * own never becomes a list of positions.
+   */
+  async *decodeParts(
+    name: string,
+    targetOf: (start: number, cells: number) => TritTarget | Promise<TritTarget>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<TritTarget> {
+    const { rows, cols } = this.#map.trits[this.#trit(name)]!
     for await (const { frame, stored, held, slice } of this.#storedFrames(name, signal)) {
       const { slices } = this.#map.frames[frame]!
       const { start, cells } = slices[slice]!
-      const part = partOfTarget(target, start, cells)
-      if (held === undefined && slices.length === 1 && (await this.#frameInto(frame, stored, part, signal))) continue
-      const { positions } = held ?? (await this.#frame(frame, stored, signal))
-      applyTrits(positions[slice]!, { rows, cols, start, cells, side: NO_SIDE }, part)
+      const part = await targetOf(start, cells)
+      const isDirect = held === undefined && slices.length === 1
+      if (!isDirect || !(await this.#frameInto(frame, stored, part, signal))) {
+        const { positions } = held ?? (await this.#frame(frame, stored, signal))
+        applyTrits(positions[slice]!, { rows, cols, start, cells, side: NO_SIDE }, part)
+      }
+      yield part
     }
   }
 
@@ -374,19 +380,4 @@ function checkReference(tensor: LosslessTensor, reference: Uint8Array | undefine
 function checkCrc(bytes: Uint8Array, span: StoredSpan, what: string, detail: Record<string, unknown>): void {
   if (crc32(bytes) === span.crc) return
   throw new CompressError('CHECKSUM_MISMATCH', `${what} does not match its checksum: the file is damaged`, detail)
-}
-
-function frameName(frame: number, tensors: readonly TritTensor[]): string {
-  const more = tensors.length > 1 ? ` to ${tensors.at(-1)!.name}` : ''
-  return `container: trit frame ${frame} (${tensors[0]!.name}${more})`
-}
-
-/** Says which frame a codec was talking about. */
-function inFrame<T>(names: string, decode: () => T): T {
-  try {
-    return decode()
-  } catch (cause) {
-    if (!(cause instanceof CompressError)) throw cause
-    throw new CompressError(cause.code, `${names}: ${cause.message}`, { ...cause.detail }, { cause })
-  }
 }

@@ -5,7 +5,14 @@
 import { type Dtype, fromF32, isFloating, toF32 } from '../tensors/dtype.ts'
 import { TensorError } from '../tensors/errors.ts'
 import { elementCount, type TensorInfo, type TensorSource } from '../tensors/tensor.ts'
-import { interleave, type ValueDtype, type Values } from './codecs/trit-values.ts'
+import {
+  type AddTarget,
+  interleave,
+  type TritTarget,
+  type ValueDtype,
+  type Values,
+  type WriteTarget,
+} from './codecs/trit-values.ts'
 import type { Container, ContainerTensor } from './container-reader.ts'
 import { CompressError } from './errors.ts'
 import { kernels as defaultKernels } from './kernels/default.ts'
@@ -81,6 +88,14 @@ class ReconstructedWeights implements TensorSource {
     if (stored.storage === 'trits') return this.#expert.encodedWeights(stored, dtype, signal)
     const bytes = await this.#expert.lossless(stored, signal)
     return dtype === stored.dtype ? bytes : this.#expert.encode(toF32(bytes, stored.dtype), dtype)
+  }
+
+  async *streamBytes(name: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    const stored = this.#expert.info(name)
+    const pieces =
+      stored.storage === 'trits' ? this.#expert.pieces(stored, this.#target(name).dtype, signal) : undefined
+    if (pieces === undefined) yield await this.readBytes(name, signal)
+    else for await (const { out } of pieces) yield new Uint8Array(out.buffer, out.byteOffset, out.byteLength)
   }
 
   #target(name: string): TensorInfo {
@@ -161,10 +176,52 @@ class Expert {
 
   /** out = from + weight * tau: the scale times gain is rounded to f32, times weight again, then each sum. */
   async add(info: ContainerTensor, from: Float32Array, out: Float32Array, weight: number, signal?: AbortSignal) {
-    const scales = this.#scales(info, weight)
-    const pairs = interleave(f32Bits(scales.values), f32Bits(negated(scales.values)))
-    const target = { operation: 'add', dtype: 'F32', axis: scales.axis, pairs, from, out } as const
-    await this.container.decodeInto(info.name, target, signal)
+    await this.container.decodeInto(info.name, { ...this.#addition(info, 'F32', weight), from, out }, signal)
+  }
+
+  #addition(info: ContainerTensor, dtype: ValueDtype, weight: number): Omit<AddTarget, 'from' | 'out'> {
+    const { axis, values } = this.#scales(info, weight)
+    return { operation: 'add', dtype, axis, pairs: interleave(f32Bits(values), f32Bits(negated(values))) }
+  }
+
+  /** The weights as they are decoded, or undefined where the base does not allow it to be done part by part. */
+  pieces(info: ContainerTensor, dtype: Dtype, signal?: AbortSignal): AsyncIterable<TritTarget> | undefined {
+    if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') return undefined
+    const memory = (cells: number) => (dtype === 'F32' ? new Float32Array(cells) : new Uint16Array(cells))
+    if (this.container.header.origin !== 'base') {
+      const writing = this.#writing(info, this.#origin(), dtype)
+      return this.container.decodeParts(info.name, (_, cells) => ({ ...writing, out: memory(cells) }), signal)
+    }
+    if (this.#base?.readRange === undefined || this.#baseInfo(info)?.dtype !== dtype) return undefined
+    const adding = this.#addition(info, dtype, 1)
+    const read = this.#baseReader(info, dtype, signal)
+    const targetOf = async (start: number, cells: number) => ({
+      ...adding,
+      from: await read(start, cells),
+      out: memory(cells),
+    })
+    return this.container.decodeParts(info.name, targetOf, signal)
+  }
+
+  /** Reads parts of a base tensor in order, each while the one before it is worked on. */
+  #baseReader(info: ContainerTensor, dtype: ValueDtype, signal?: AbortSignal) {
+    const size = dtype === 'F32' ? 4 : 2
+    const entries = elementCount(info.shape)
+    let ahead: { start: number; cells: number; bytes: Promise<Uint8Array> } | undefined
+    const range = (start: number, cells: number) =>
+      this.#fromBase(
+        info,
+        (base, name) => base.readRange?.(name, start * size, (start + cells) * size, signal) as Promise<Uint8Array>,
+      )
+    return async (start: number, cells: number): Promise<Values> => {
+      const isAhead = ahead?.start === start && ahead.cells === cells
+      const bytes = await (isAhead ? ahead?.bytes : range(start, cells))
+      const next = { start: start + cells, cells: Math.min(cells, entries - start - cells) }
+      ahead = next.cells > 0 ? { ...next, bytes: range(next.start, next.cells) } : undefined
+      // Awaited when its turn comes, which may be never.
+      ahead?.bytes.catch(() => {})
+      return valuesIn(bytes as Uint8Array, dtype)
+    }
   }
 
   async delta(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
@@ -194,27 +251,27 @@ class Expert {
   /** Frame by frame in the base's own dtype, so that the f32 values of the whole tensor are never in memory. */
   async #addToBase(info: ContainerTensor, dtype: 'F16' | 'BF16', out: Uint16Array, signal?: AbortSignal) {
     const bytes = await this.#fromBase(info, (base, name) => base.readBytes(name, signal))
-    const { axis, values } = this.#scales(info, 1)
-    const pairs = interleave(f32Bits(values), f32Bits(negated(values)))
-    const target = { operation: 'add', dtype, axis, pairs, from: codesOf(bytes), out } as const
+    const target = { ...this.#addition(info, dtype, 1), from: valuesIn(bytes, dtype), out }
     await this.container.decodeInto(info.name, target, signal)
   }
 
   /** out = origin + tau, one rounding. */
   async #write(info: ContainerTensor, origin: number, dtype: ValueDtype, out: Values, signal?: AbortSignal) {
+    await this.container.decodeInto(info.name, { ...this.#writing(info, origin, dtype), out }, signal)
+  }
+
+  #writing(info: ContainerTensor, origin: number, dtype: ValueDtype): Omit<WriteTarget, 'out'> {
     const { axis, values } = this.#scales(info, 1)
-    const pairs = interleave(
-      this.#patterns(
-        values.map((scale) => origin + scale),
-        dtype,
-      ),
-      this.#patterns(
-        values.map((scale) => origin - scale),
-        dtype,
-      ),
+    const plus = this.#patterns(
+      values.map((scale) => origin + scale),
+      dtype,
     )
-    const zero = this.#patterns(Float32Array.of(origin), dtype)[0]!
-    await this.container.decodeInto(info.name, { operation: 'write', dtype, axis, pairs, zero, out }, signal)
+    const minus = this.#patterns(
+      values.map((scale) => origin - scale),
+      dtype,
+    )
+    const zero = this.#patterns(Float32Array.of(origin), dtype)[0] as number
+    return { operation: 'write', dtype, axis, pairs: interleave(plus, minus), zero }
   }
 
   #scales(info: ContainerTensor, weight: number): Scales {
@@ -298,8 +355,11 @@ function f32Bits(values: Float32Array): Uint32Array {
   return new Uint32Array(values.buffer, values.byteOffset, values.length)
 }
 
-/** The 16-bit codes that `bytes` are, copied only where they are not aligned. */
-function codesOf(bytes: Uint8Array): Uint16Array {
-  const aligned = bytes.byteOffset % 2 === 0 ? bytes : new Uint8Array(bytes)
-  return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.length / 2)
+/** The values that `bytes` are, copied only where they are not aligned. */
+function valuesIn(bytes: Uint8Array, dtype: ValueDtype): Values {
+  const size = dtype === 'F32' ? 4 : 2
+  const { buffer, byteOffset, length } = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes)
+  return dtype === 'F32'
+    ? new Float32Array(buffer, byteOffset, length / size)
+    : new Uint16Array(buffer, byteOffset, length / size)
 }
