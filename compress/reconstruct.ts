@@ -195,11 +195,10 @@ class Expert {
     if (this.#base?.readRange === undefined || this.#baseInfo(info)?.dtype !== dtype) return undefined
     const adding = this.#addition(info, dtype, 1)
     const read = this.#baseReader(info, dtype, signal)
-    const targetOf = async (start: number, cells: number) => ({
-      ...adding,
-      from: await read(start, cells),
-      out: memory(cells),
-    })
+    const targetOf = async (start: number, cells: number) => {
+      const from = await read(start, cells)
+      return { ...adding, from, out: isWhole(from) ? from : memory(cells) }
+    }
     return this.container.decodeParts(info.name, targetOf, signal)
   }
 
@@ -353,6 +352,11 @@ function negated(values: Float32Array): Float32Array {
 
 function f32Bits(values: Float32Array): Uint32Array {
   return new Uint32Array(values.buffer, values.byteOffset, values.length)
+}
+
+/** True where the values fill their buffer: a range of a file comes so, and can be written over. A view cannot. */
+function isWhole({ byteLength, buffer }: Values): boolean {
+  return byteLength === buffer.byteLength
 }
 
 /** The values that `bytes` are, copied only where they are not aligned. */

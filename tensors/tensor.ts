@@ -20,7 +20,10 @@ export interface TensorSource {
   read(name: string, signal?: AbortSignal): Promise<Float32Array>
   /** Little-endian bytes in the dtype of `tensors`, as an ordinary safetensors file holds them. */
   readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array>
-  /** Bytes [start, end) of what readBytes gives. Absent where a part costs as much as the whole. */
+  /**
+   * Bytes [start, end) of what readBytes gives; where they fill their buffer, it is the caller's to write to. Absent
+   * where a part costs as much as the whole.
+   */
   readRange?(name: string, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>
   /**
    * What readBytes gives, in order, in pieces with memory of their own; absent where the whole has to be made first. Some tensors
