@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-DENSITIES = [0.01, 0.05, 0.1, 0.2, 0.5]
+DENSITIES = [0.05, 0.1, 0.5]
 
 
 def read(path):
