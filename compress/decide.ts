@@ -25,8 +25,8 @@ import {
 } from './threshold.ts'
 
 /**
- * A full fine-tune scores better when the scale exceeds the norm-keeping one, the more so the fewer entries are kept.
- * Measured on four fine-tunes: docs/results.md.
+ * A full fine-tune scores better when the scale exceeds the norm-keeping one, the more so the fewer entries are kept:
+ * docs/decisions/0004-defaults.md.
  */
 const FULL_FACTOR = 1.15
 const SPARSE_FACTOR = 1.3

@@ -3,7 +3,8 @@
  * balanced ternary, one layer of trits per digit, so that the first layers alone are the same tensor in larger steps
  * (ALGORITHM.md, "Layers").
  */
-import { INDEX_MASK, layerWorths, SIGN_BIT } from './quantized-tensor.ts'
+import type { ScalablePart } from './quantize.ts'
+import { layerWorths, SIGN_BIT } from './quantized-tensor.ts'
 
 /**
  * The smallest kept magnitude in steps. Above 0.5, plain rounding: what is small costs bits and brings little. Between
@@ -27,27 +28,21 @@ export function maxLevel(layers: number): number {
   return (3 ** layers - 1) / 2
 }
 
-interface Kept {
-  readonly tau: Float32Array
-  /** Ascending index | SIGN_BIT. */
-  readonly positions: Uint32Array
-  /** The magnitude that the mask let through. */
-  readonly threshold: number
-  /** Sum of tau^2. */
-  readonly sumSquares: number
-}
-
-/** One layer: every level is 1. */
-export function levelsOf({ tau, positions, threshold, sumSquares }: Kept, layers: number): Levels {
+/** With one layer every level is 1. */
+export function levelsOf(part: ScalablePart, layers: number): Levels {
+  const { positions, magnitudes, threshold, moments, keptMagnitudes } = part
+  const kept = positions.length
+  if (layers === 1) return { levels: new Uint16Array(kept).fill(1), squares: kept, dot: keptMagnitudes }
+  if (magnitudes === undefined) throw new Error(`${part.name}: ${layers} layers of entries without their magnitudes`)
   const most = maxLevel(layers)
-  const smallestStep = (REACH_IN_RMS * Math.sqrt(sumSquares / Math.max(1, tau.length))) / most
+  const smallestStep = (REACH_IN_RMS * Math.sqrt(moments.sumSquares / Math.max(1, moments.entries))) / most
   const step = Math.max(threshold / DEAD_ZONE, smallestStep)
-  const levels = new Uint16Array(positions.length)
+  const levels = new Uint16Array(kept)
   let squares = 0
   let dot = 0
-  for (let i = 0; i < positions.length; i++) {
-    const magnitude = Math.abs(tau[(positions[i] as number) & INDEX_MASK] as number)
-    const level = most === 1 ? 1 : Math.min(most, Math.max(1, Math.floor(magnitude / step + 1 - DEAD_ZONE)))
+  for (let i = 0; i < kept; i++) {
+    const magnitude = magnitudes[i] as number
+    const level = Math.min(most, Math.max(1, Math.floor(magnitude / step + 1 - DEAD_ZONE)))
     levels[i] = level
     squares += level * level
     dot += magnitude * level

@@ -66,7 +66,7 @@ export function fitPair(
 }
 
 function side(part: SelectedPart, { layers }: FitRules, matrix: Pick<Side, 'rows' | 'cols' | 'axis'>): Side {
-  return { part, levels: levelsOf({ ...part, sumSquares: part.moments.sumSquares }, layers), ...matrix }
+  return { part, levels: levelsOf(part, layers), ...matrix }
 }
 
 function componentOf({ axis, cols }: Side, index: number): number {

@@ -6,7 +6,7 @@ import { elementCount } from '../tensors/tensor.ts'
 import { CompressError } from './errors.ts'
 import { kernels } from './kernels/default.ts'
 import { type Levels, layersOf, levelsOf } from './levels.ts'
-import type { QuantizedTensor } from './quantized-tensor.ts'
+import { INDEX_MASK, type QuantizedTensor } from './quantized-tensor.ts'
 import { type Moments, momentsOf, standardDeviation } from './statistics.ts'
 import { keepCount, magnitudeOf, type Threshold, tensorThreshold } from './threshold.ts'
 
@@ -57,15 +57,24 @@ export interface QuantizedPart {
   readonly stats: TensorStats
 }
 
-/** A tensor of tau with its kept entries, before it has a scale. */
-export interface SelectedPart {
+/** The kept entries of a tensor of tau, before they have a scale. */
+export interface ScalablePart {
   readonly name: string
-  readonly tau: Float32Array
   readonly moments: Moments
   /** Ascending index | SIGN_BIT. */
   readonly positions: Uint32Array
-  /** The smallest magnitude that could be kept. */
+  /** Sum of |tau| over them, ascending index, f64. */
+  readonly keptMagnitudes: number
+  /** Each of them; absent where one layer was asked for. */
+  readonly magnitudes?: Float32Array
+  /** That of the mask with one threshold for all tensors; else the least kept magnitude. */
   readonly threshold: number
+}
+
+/** The same with the tensor itself. */
+export interface SelectedPart extends ScalablePart {
+  readonly tau: Float32Array
+  readonly magnitudes: Float32Array
 }
 
 /** The matrix a tensor is seen as (quantized-tensor.ts). */
@@ -78,7 +87,9 @@ export function selectPart(name: string, tau: Float32Array, mask: MaskRule, inde
   const moments = momentsOf(tau, name)
   const { thresholdBits, ties } = thresholdFor(tau, mask, index)
   const positions = kernels().select(tau, thresholdBits, ties)
-  return { name, tau, moments, positions, threshold: magnitudeOf(thresholdBits) }
+  const magnitudes = Float32Array.from(positions, (position) => Math.abs(tau[position & INDEX_MASK] as number))
+  const threshold = mask.scope === 'global' ? magnitudeOf(thresholdBits) : leastOf(magnitudes)
+  return { name, tau, moments, positions, magnitudes, keptMagnitudes: sumOf(magnitudes), threshold }
 }
 
 function thresholdFor(tau: Float32Array, mask: MaskRule, index: number): Threshold {
@@ -88,12 +99,12 @@ function thresholdFor(tau: Float32Array, mask: MaskRule, index: number): Thresho
 
 /** One scale for the whole tensor. `shape` is the tensor's own. Throws NOT_FINITE when the scale leaves f32. */
 export function withTensorScale(
-  part: SelectedPart,
+  part: ScalablePart,
   shape: readonly number[],
   { scale: rule, layers, gain }: QuantizeRules,
 ): QuantizedPart {
   const { positions, moments } = part
-  const levels = levelsOf({ ...part, sumSquares: moments.sumSquares }, layers)
+  const levels = levelsOf(part, layers)
   const scale = f32Scale(gain * tensorScale(moments, levels, rule), part.name)
   const trits = layersOf(positions, levels.levels, layers)
   return {
@@ -115,6 +126,19 @@ export function layered(trits: readonly Uint32Array[]): Pick<QuantizedTensor, 'p
   const [positions, ...finer] = trits
   if (positions === undefined) throw new Error('a tensor without layers')
   return { positions, ...(finer.length > 0 ? { finer } : {}) }
+}
+
+function sumOf(magnitudes: Float32Array): number {
+  let sum = 0
+  for (let i = 0; i < magnitudes.length; i++) sum += magnitudes[i] as number
+  return sum
+}
+
+/** The least of some magnitudes; 0 of none. */
+export function leastOf(magnitudes: Float32Array): number {
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < magnitudes.length; i++) least = Math.min(least, magnitudes[i] as number)
+  return magnitudes.length === 0 ? 0 : least
 }
 
 function tensorScale(moments: Moments, { squares, dot }: Levels, rule: ScaleRule): number {

@@ -39,7 +39,7 @@ export function standardDeviation({ entries, sum, sumSquares }: Moments): number
   return Math.sqrt(Math.max(0, centred) / (entries - 1))
 }
 
-function notFinite(name: string, index: number, value: number): CompressError {
+export function notFinite(name: string, index: number, value: number): CompressError {
   return new CompressError(
     'NOT_FINITE',
     `${name} is ${value} at flat index ${index}: only finite weights are accepted`,

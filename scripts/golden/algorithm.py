@@ -1,4 +1,7 @@
-"""A second implementation of spec/ALGORITHM.md, in plain Python and from the page alone, and the vectors made with it.
+"""What spec/ALGORITHM.md says, a second time, in plain Python, and the vectors made with it.
+
+It shares no code with the TypeScript, but it has the same author and was not written from the page alone: it shows that
+the arithmetic does not depend on language or library, not that the page leaves no doubt.
 
     python scripts/golden/algorithm.py > spec/vectors/algorithm.json
 

@@ -1,4 +1,4 @@
-/** Trits and scales bit for bit against spec/vectors/algorithm.json, made by a second implementation of ALGORITHM.md. */
+/** Trits and scales bit for bit against spec/vectors/algorithm.json, made by another program (scripts/golden). */
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { decide } from '../../compress/decide.ts'

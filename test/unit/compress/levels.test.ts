@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { layersOf, levelsOf, maxLevel } from '../../../compress/levels.ts'
+import type { ScalablePart } from '../../../compress/quantize.ts'
 import { INDEX_MASK, layerWorths, SIGN_BIT } from '../../../compress/quantized-tensor.ts'
 import { momentsOf } from '../../../compress/statistics.ts'
 import { randomFloats } from '../../fixtures/random.ts'
@@ -8,10 +9,15 @@ function positionsOf(values: ArrayLike<number>): Uint32Array {
   return Uint32Array.from(Array.from(values, (value, i) => (value < 0 ? i + SIGN_BIT : i)))
 }
 
+/** All of tau kept. */
+function partOf(tau: Float32Array, threshold: number): ScalablePart {
+  const magnitudes = tau.map(Math.abs)
+  const keptMagnitudes = magnitudes.reduce((sum, value) => sum + value, 0)
+  return { name: 't', moments: momentsOf(tau, 't'), positions: positionsOf(tau), magnitudes, keptMagnitudes, threshold }
+}
+
 function levels(tau: Float32Array, threshold: number, layers: number): number[] {
-  const { sumSquares } = momentsOf(tau, 't')
-  const kept = { tau, positions: positionsOf(tau), threshold, sumSquares }
-  return [...levelsOf(kept, layers).levels]
+  return [...levelsOf(partOf(tau, threshold), layers).levels]
 }
 
 describe('levels', () => {
@@ -37,10 +43,7 @@ describe('levels', () => {
 
   test('come with the sums that least squares needs', () => {
     const tau = Float32Array.of(0.75, -1.75, 3)
-    const { squares, dot } = levelsOf(
-      { tau, positions: positionsOf(tau), threshold: 0.6, sumSquares: momentsOf(tau, 't').sumSquares },
-      3,
-    )
+    const { squares, dot } = levelsOf(partOf(tau, 0.6), 3)
     expect([squares, dot]).toEqual([1 + 4 + 9, 0.75 + 3.5 + 9])
   })
 })
