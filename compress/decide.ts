@@ -107,7 +107,7 @@ function isFitted(unit: Unit, { transform, layers }: CompressOptions): boolean {
 }
 
 function tensorRule(unit: Unit, options: CompressOptions, kind: ExpertKind): ScaleRule {
-  if (isFitted(unit, options)) return { kind: 'fit', keepNorm: options.scale === 'norm' }
+  if (isFitted(unit, options)) return { kind: 'fit', towards: options.scale === 'std' ? 'norm' : options.scale }
   if (isComponentScaled(unit, options)) return { kind: 'component' }
   switch (options.scale) {
     case 'std':
@@ -116,6 +116,8 @@ function tensorRule(unit: Unit, options: CompressOptions, kind: ExpertKind): Sca
       return { kind: 'norm', factor: normFactor(kind, options) }
     case 'mean':
       return { kind: 'mean' }
+    case 'between':
+      return { kind: 'between', factor: normFactor(kind, options) }
   }
 }
 
@@ -165,7 +167,7 @@ interface Counted {
 async function count(context: DecideContext, { bin }: BinChoice): Promise<Counted> {
   const { units, options, executor, signal, onUnit } = context
   const low = new Float64Array(LOW_BINS)
-  const magnitudes = options.scale === 'mean'
+  const magnitudes = options.scale === 'mean' || options.scale === 'between'
   const tensors: CountedTensor[] = []
   await runInOrder({
     items: units,
@@ -226,5 +228,9 @@ function globalScale({ kind, options }: DecideContext, moments: Moments, kept: K
       return normScale(moments, kept.entries, normFactor(kind, options))
     case 'mean':
       return kept.entries === 0 ? 0 : kept.magnitudes / kept.entries
+    case 'between': {
+      const mean = kept.entries === 0 ? 0 : kept.magnitudes / kept.entries
+      return Math.sqrt(normScale(moments, kept.entries, normFactor(kind, options)) * mean)
+    }
   }
 }

@@ -7,7 +7,7 @@ export const KINDS = ['lora', 'ia3', 'full'] as const
 export type ExpertKind = (typeof KINDS)[number]
 export const SCOPES = ['global', 'tensor'] as const
 export type Scope = (typeof SCOPES)[number]
-export const SCALES = ['std', 'norm', 'mean'] as const
+export const SCALES = ['std', 'norm', 'mean', 'between'] as const
 export type Scale = (typeof SCALES)[number]
 export const TRANSFORMS = ['none', 'balance', 'svd', 'effect'] as const
 export type Transform = (typeof TRANSFORMS)[number]
@@ -86,7 +86,7 @@ export function resolveOptions(kind: ExpertKind, raw: RawOptions = {}): Compress
 /** What depends on each other. */
 function lossyOptions(kind: ExpertKind, raw: RawOptions, base: PresetValues): PresetValues {
   const alpha = number('alpha', raw.alpha, 0, MAX_FACTOR)
-  const scale = choice('scale', raw.scale, SCALES) ?? (alpha === undefined ? base.scale : 'std')
+  const scale = choice('scale', raw.scale, SCALES) ?? (alpha === undefined ? scaleFor(raw, base) : 'std')
   if (alpha !== undefined && scale !== 'std') {
     throw invalid('alpha', raw.alpha, `no value beside scale '${scale}': alpha multiplies sigma, which is scale 'std'`)
   }
@@ -98,7 +98,7 @@ function lossyOptions(kind: ExpertKind, raw: RawOptions, base: PresetValues): Pr
   }
   const layers = count('layers', raw.layers, MAX_LAYERS) ?? own.layers
   if (scale === 'std' && (layers > 1 || transform === 'effect')) {
-    throw invalid('scale', scale, `'norm' or 'mean' with ${layers} layers and transform '${transform}'`)
+    throw invalid('scale', scale, `'norm', 'mean' or 'between' with ${layers} layers and transform '${transform}'`)
   }
   return {
     density: number('density', raw.density, 0, 1) ?? base.density,
@@ -108,6 +108,12 @@ function lossyOptions(kind: ExpertKind, raw: RawOptions, base: PresetValues): Pr
     transform,
     layers,
   }
+}
+
+/** Scales between were measured for fitted modules alone. */
+function scaleFor(raw: RawOptions, base: PresetValues): Scale {
+  const isFitted = isAbsent(raw.transform) || raw.transform === 'effect'
+  return base.scale === 'between' && !isFitted ? 'norm' : base.scale
 }
 
 /** Entries of A and B may compete with each other where each counts by its effect; elsewhere A would crowd out B. */

@@ -12,9 +12,10 @@ const PAPER: PresetValues = { density: 0.1, alpha: 1, scope: 'global', scale: 's
 
 /**
  * LoRA: one threshold over all entries, each counted by its effect on the product, and 13 magnitudes: the entries of
- * the large components need them.
+ * the large components need them. Scales between least squares and the kept norm: the norm makes up for the lost angle,
+ * but the last of it makes a classifier surer than it is right.
  */
-const LORA = { alpha: null, scope: 'global', scale: 'norm', transform: 'effect', layers: 3 } as const
+const LORA = { alpha: null, scope: 'global', scale: 'between', transform: 'effect', layers: 3 } as const
 /** Full: a global threshold gives more entries to the tensors that moved more. */
 const FULL = { alpha: null, scope: 'global', scale: 'norm', transform: 'none' } as const
 /** (IA)3: a few thousand parameters; bits are cheap. */

@@ -13,7 +13,7 @@ import type { LoraFactors } from './transforms/lora-factors.ts'
 
 export interface FitRules {
   readonly layers: number
-  readonly keepNorm: boolean
+  readonly towards: 'norm' | 'mean' | 'between'
   readonly gain: number
   /** For messages. */
   readonly module: string
@@ -52,7 +52,8 @@ export function fitPair(
   const crossed = overlaps(before, quantized)
   const squares = innerProduct(overlaps(before, before))
   const fitted = fitComponents(own, crossed)
-  const factor = rules.gain * rules.gain * (rules.keepNorm ? normFactor(own, fitted, squares) : 1)
+  const toNorm = normFactor(own, fitted, squares)
+  const factor = rules.gain * rules.gain * { norm: toNorm, between: Math.sqrt(toNorm), mean: 1 }[rules.towards]
   const scales = Float32Array.from(fitted, (weight) => f32Scale(equalFactors(weight * factor), rules.module))
   const weights = Float64Array.from(scales, (scale) => scale * scale)
   const roots = Float64Array.from(factors.weights ?? new Float64Array(rank).fill(1), Math.sqrt)

@@ -58,7 +58,7 @@ export function quantizePair(
   if (rules.scale.kind === 'fit') {
     const { a, b, ...sums } = fitPair(selected, before, factors, {
       layers: rules.layers,
-      keepNorm: rules.scale.keepNorm,
+      towards: rules.scale.towards,
       gain: rules.gain,
       module: names.module,
     })

@@ -25,10 +25,12 @@ export type ScaleRule =
   | { readonly kind: 'norm'; readonly factor: number }
   /** Least squares: with one layer, the mean magnitude of the kept entries. */
   | { readonly kind: 'mean' }
+  /** The geometric mean of those two. */
+  | { readonly kind: 'between'; readonly factor: number }
   /** One magnitude per component of a LoRA module, spread over A and B; the product keeps its norm. */
   | { readonly kind: 'component' }
-  /** The same, by least squares over the product of the module; then the product's norm is kept, or not. */
-  | { readonly kind: 'fit'; readonly keepNorm: boolean }
+  /** The same, by least squares over the product of the module; then its norm is kept, or not, or half way. */
+  | { readonly kind: 'fit'; readonly towards: 'norm' | 'mean' | 'between' }
 
 /** How a unit is quantised; `gain` multiplies every scale before it is rounded. */
 export interface QuantizeRules {
@@ -151,6 +153,8 @@ function tensorScale(moments: Moments, { squares, dot }: Levels, rule: ScaleRule
       return normScale(moments, squares, rule.factor)
     case 'mean':
       return squares === 0 ? 0 : dot / squares
+    case 'between':
+      return squares === 0 ? 0 : Math.sqrt(normScale(moments, squares, rule.factor) * (dot / squares))
     case 'component':
     case 'fit':
       throw new Error('component scales belong to a LoRA module')

@@ -22,7 +22,7 @@ const optionsQuery = {
   density: option('fraction of entries kept, in (0, 1]'),
   alpha: option("ComPEFT's factor on sigma; goes with scale=std"),
   scope: option('global: one threshold for all tensors; tensor: one each'),
-  scale: option('std, norm or mean'),
+  scale: option('std, norm, mean or between (norm and mean)'),
   transform: option('none, balance, svd or effect: change of coordinates of LoRA factors before the threshold'),
   layers: option('layers of trits, 1 to 4: 1, 4, 13 or 40 magnitudes per entry'),
   gain: option('factor on every magnitude'),

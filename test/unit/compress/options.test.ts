@@ -3,12 +3,12 @@ import { type RawOptions, resolveOptions } from '../../../compress/options.ts'
 import { refusalOf } from '../../fixtures/refusal.ts'
 
 describe('default options', () => {
-  test('of a LoRA: entries by their effect, 13 magnitudes, the norm of the product kept', () => {
+  test('of a LoRA: entries by their effect, 13 magnitudes, scales between least squares and the kept norm', () => {
     expect(resolveOptions('lora')).toEqual({
       density: 0.17,
       alpha: null,
       scope: 'global',
-      scale: 'norm',
+      scale: 'between',
       transform: 'effect',
       layers: 3,
       gain: 1,
@@ -85,7 +85,7 @@ describe('given options', () => {
   })
 
   test('of a LoRA in other coordinates have a threshold per tensor', () => {
-    expect(resolveOptions('lora', { transform: 'svd' })).toMatchObject({ scope: 'tensor', layers: 3 })
+    expect(resolveOptions('lora', { transform: 'svd' })).toMatchObject({ scope: 'tensor', scale: 'norm', layers: 3 })
     expect(resolveOptions('lora', { alpha: 2 })).toMatchObject({ scope: 'tensor', layers: 1 })
     expect(resolveOptions('lora', { preset: 'paper', transform: 'svd' })).toMatchObject({ scope: 'global' })
   })

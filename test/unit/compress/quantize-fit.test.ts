@@ -18,7 +18,8 @@ const MODULE: LoraFactors = {
 }
 
 function rules(layers: number, keepNorm: boolean, density = 0.3): QuantizeRules {
-  return { mask: { scope: 'tensor', density }, scale: { kind: 'fit', keepNorm }, layers, gain: 1 }
+  const towards = keepNorm ? 'norm' : 'mean'
+  return { mask: { scope: 'tensor', density }, scale: { kind: 'fit', towards }, layers, gain: 1 }
 }
 
 function dense({ rows, cols, positions, finer = [], scales }: QuantizedTensor): Float32Array {
@@ -85,6 +86,15 @@ describe('fitted scales', () => {
   test('keep the norm of the product when asked to', () => {
     const { squares, quantizedSquares } = quantize(rules(3, true)).product
     expect(Math.sqrt(quantizedSquares / squares)).toBeCloseTo(1, 2)
+  })
+
+  test('half way lie in the middle, by ratio', () => {
+    const weight = (towards: 'norm' | 'mean' | 'between') => {
+      const pair = quantize({ ...rules(1, true, 0.1), scale: { kind: 'fit', towards } })
+      return Math.sqrt(pair.product.quantizedSquares)
+    }
+    expect(weight('between') ** 2 / (weight('norm') * weight('mean'))).toBeCloseTo(1, 2)
+    expect(weight('norm')).toBeGreaterThan(weight('mean') * 1.1)
   })
 
   test('without the norm cannot be beaten by another scale', () => {

@@ -69,6 +69,10 @@ describe('the scale of a tensor', () => {
     expect(scaleOf(quantize({ kind: 'mean' }))).toBe(2.5)
   })
 
+  test('between is the geometric mean of norm and mean', () => {
+    expect(scaleOf(quantize({ kind: 'between', factor: 1 }))).toBe(Math.fround(Math.sqrt(Math.sqrt(14.25 / 2) * 2.5)))
+  })
+
   test('given is taken as it is', () => {
     expect(scaleOf(quantize({ kind: 'given', value: 0.1 }))).toBe(Math.fround(0.1))
   })
