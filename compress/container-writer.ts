@@ -20,7 +20,7 @@ import { packLossless } from './lossless.ts'
 import { INDEX_MASK, layerWorths, MAX_ENTRIES, type QuantizedTensor, type Scales } from './quantized-tensor.ts'
 
 /** Table and scales are small and read by everyone who opens the file: the strongest level is right. */
-const HEAD_LEVEL = 19
+export const HEAD_LEVEL = 19
 
 /** Where the payload waits until the table is known. Made and closed by the caller. */
 export interface PayloadSpool {
