@@ -10,7 +10,7 @@ interface Place {
 
 /** A changed copy. */
 export function mutateJson(dice: Dice, value: unknown, count = dice.between(1, 2)): unknown {
-  const root = { value: structuredClone(value) }
+  const root = { value: copy(value) }
   for (let i = 0; i < count; i++) changeOne(dice, root)
   return root.value
 }
@@ -22,7 +22,7 @@ function changeOne(dice: Dice, root: Record<string, unknown>): void {
   const container = typeof node === 'object' && node !== null
   // What holds others is few among many: otherwise nearly all changes would be to leaves.
   if (container && dice.chance(0.7)) changeContainer(dice, node as Record<string, unknown> | unknown[], places)
-  else if (dice.chance(0.15)) set(place, structuredClone(get(dice.pick(places))))
+  else if (dice.chance(0.15)) set(place, copy(get(dice.pick(places))))
   else set(place, otherValue(dice, node))
 }
 
@@ -38,11 +38,21 @@ function placesIn(holder: Record<string, unknown> | unknown[], places: Place[]):
 }
 
 function get({ holder, key }: Place): unknown {
-  return (holder as Record<string | number, unknown>)[key]
+  return Object.hasOwn(holder, key) ? (holder as Record<string | number, unknown>)[key] : undefined
+}
+
+/** structuredClone for plain values, several times as fast. */
+function copy(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(copy)
+  const made = {}
+  for (const key of Object.keys(value)) set({ holder: made, key }, copy((value as Record<string, unknown>)[key]))
+  return made
 }
 
 function set({ holder, key }: Place, value: unknown): void {
-  Object.defineProperty(holder, key, { value, enumerable: true, configurable: true, writable: true })
+  if (key !== '__proto__') (holder as Record<string | number, unknown>)[key] = value
+  else Object.defineProperty(holder, key, { value, enumerable: true, configurable: true, writable: true })
 }
 
 function changeContainer(
@@ -50,15 +60,15 @@ function changeContainer(
   node: Record<string, unknown> | unknown[],
   places: readonly Place[],
 ): void {
-  const donor = structuredClone(get(dice.pick(places)))
+  const donor = copy(get(dice.pick(places)))
   if (!Array.isArray(node)) return changeObject(dice, node, donor)
   const at = dice.below(node.length + 1)
   const action = dice.below(6)
   if (action === 0) node.splice(at, dice.length(4))
   else if (action === 1) node.splice(at, 0, donor)
-  else if (action === 2) node.splice(at, 0, structuredClone(node[dice.below(node.length)]))
+  else if (action === 2) node.splice(at, 0, copy(node[dice.below(node.length)]))
   else if (action === 3) node.length = at
-  else if (action === 4) for (let i = dice.length(64); i > 0; i--) node.push(structuredClone(node.at(-1) ?? 0))
+  else if (action === 4) for (let i = dice.length(64); i > 0; i--) node.push(copy(node.at(-1) ?? 0))
   else if (node.length > 1) {
     const other = dice.below(node.length)
     const from = dice.below(node.length)
@@ -197,10 +207,11 @@ function changeText(dice: Dice, text: string): string {
     return text.slice(0, at) + open.repeat(dice.pick([1, 4, 33, 3000])) + text.slice(at)
   }
   if (action === 4) return text.slice(0, at) + dice.pick([' ', '\n', '\t', '\r', '\f', '\u2028']) + text.slice(at)
-  return new TextDecoder().decode(mutateBytes(dice, utf8.encode(text), utf8.encode(text.slice(at)), 1))
+  return decoder.decode(mutateBytes(dice, encoder.encode(text), encoder.encode(text.slice(at)), 1))
 }
 
-const utf8 = new TextEncoder()
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
 
 function replaceNumber(dice: Dice, text: string): string {
   const numbers = [...text.matchAll(/-?\d+/g)]
