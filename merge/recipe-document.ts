@@ -62,15 +62,19 @@ function checkSize(text: string, lines: LineCounter): void {
       if (token.type === 'error') throw invalidAt(lines, token.offset, token.message)
       if (token.type === 'document' && ++documents > 1) throw invalidAt(lines, token.offset, 'a second document')
     }
-    const { stack } = parser
-    if (stack.length > MAX_NESTING) throw invalidText(`nested too deeply: at most ${MAX_NESTING} levels are read`)
-    const top = stack.at(-1)
-    if (top === undefined || !('items' in top)) continue
-    const isMapping = top.type === 'block-map' || (top.type === 'flow-collection' && top.start.source === '{')
-    const most = isMapping ? MAX_KEYS : MAX_ITEMS
-    if (top.items.length > most)
-      throw invalidAt(lines, parser.offset, `more than ${most} ${isMapping ? 'keys' : 'items'} in one place`)
+    checkStack(parser, lines)
   }
+}
+
+/** What the parser is in the middle of: one token per level, the innermost last. */
+function checkStack({ stack, offset }: Parser, lines: LineCounter): void {
+  if (stack.length > MAX_NESTING) throw invalidText(`nested too deeply: at most ${MAX_NESTING} levels are read`)
+  const top = stack.at(-1)
+  if (top === undefined || !('items' in top)) return
+  const isMapping = top.type === 'block-map' || (top.type === 'flow-collection' && top.start.source === '{')
+  const most = isMapping ? MAX_KEYS : MAX_ITEMS
+  if (top.items.length > most)
+    throw invalidAt(lines, offset, `more than ${most} ${isMapping ? 'keys' : 'items'} in one place`)
 }
 
 function invalidAt(lines: LineCounter, offset: number, problem: string): MergeError {

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { validCases } from '../../scripts/vectors/valid-cases.ts'
 import { type Dtype, toF32 } from '../../tensors/dtype.ts'
 import type { TensorSource } from '../../tensors/tensor.ts'
-import { buildContainer, takeApart } from '../unit/compress/container-builder.ts'
 import { random } from '../fixtures/random.ts'
+import { buildContainer, takeApart } from '../unit/compress/container-builder.ts'
 
 const VECTORS = new URL('../../spec/vectors/', import.meta.url)
 
@@ -97,4 +97,3 @@ export function vectorBase(): TensorSource {
     readBytes: async (name) => all.get(name)!.bytes,
   }
 }
-

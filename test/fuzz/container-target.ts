@@ -119,7 +119,8 @@ async function reconstruct(container: Container, verified: Outcome): Promise<voi
       bytes = await read({ base })
     }, codes)
     if (bytes === undefined) continue
-    if (outcome === 'accepted') expectSameBytes(`${name} by other kernels`, await read({ base, kernels: jsKernels }), bytes)
+    if (outcome === 'accepted')
+      expectSameBytes(`${name} by other kernels`, await read({ base, kernels: jsKernels }), bytes)
     await outcomeOf(() => read({ base, dtype: 'BF16', gain: 1.3 }), codes)
     await outcomeOf(() => taskVectorSource(container, { base }).read(name), codes)
   }

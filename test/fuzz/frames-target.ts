@@ -108,7 +108,7 @@ function changeSections(dice: Dice, body: Uint8Array): Uint8Array {
   const head = readVarint(body, 0)
   const rans = readVarint(body, head.end)
   const cuts = [rans.end, rans.end + head.value, rans.end + head.value + rans.value, body.length]
-  const sections = [0, 1, 2].map((i) => body.slice(cuts[i], cuts[i + 1]))
+  const sections = [0, 1, 2].map((i): Uint8Array => body.slice(cuts[i], cuts[i + 1]))
   const at = dice.below(3)
   const old = sections[at]!
   sections[at] = dice.chance(0.5) ? sameLength(dice, old) : mutateBytes(dice, old, body, 1)

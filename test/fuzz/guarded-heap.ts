@@ -1,6 +1,7 @@
 /** A kernel heap with zones around every block that nobody may write to. */
-import { WasmHeap } from '../../compress/kernels/wasm-heap.ts'
+
 import { WASM_BASE64 } from '../../compress/kernels/wasm-bytes.ts'
+import { WasmHeap } from '../../compress/kernels/wasm-heap.ts'
 import { Violation } from './target.ts'
 
 const GUARD = 64
@@ -48,6 +49,7 @@ export class GuardedHeap extends WasmHeap {
   #checkZone(start: number, where: string, bytes: number): void {
     const zone = this.bytes(start, GUARD)
     for (let i = 0; i < GUARD; i++)
-      if (zone[i] !== CANARY) throw new Violation(`a write ${where} a block of ${bytes} bytes, at byte ${i} of the zone`)
+      if (zone[i] !== CANARY)
+        throw new Violation(`a write ${where} a block of ${bytes} bytes, at byte ${i} of the zone`)
   }
 }

@@ -55,13 +55,12 @@ function set({ holder, key }: Place, value: unknown): void {
   else Object.defineProperty(holder, key, { value, enumerable: true, configurable: true, writable: true })
 }
 
-function changeContainer(
-  dice: Dice,
-  node: Record<string, unknown> | unknown[],
-  places: readonly Place[],
-): void {
+function changeContainer(dice: Dice, node: Record<string, unknown> | unknown[], places: readonly Place[]): void {
   const donor = copy(get(dice.pick(places)))
-  if (!Array.isArray(node)) return changeObject(dice, node, donor)
+  if (!Array.isArray(node)) {
+    changeObject(dice, node, donor)
+    return
+  }
   const at = dice.below(node.length + 1)
   const action = dice.below(6)
   if (action === 0) node.splice(at, dice.length(4))
@@ -116,7 +115,8 @@ const ODD_STRINGS = [
 /** Deep brackets: what recursion pays for. */
 function nest(dice: Dice): unknown {
   let value: unknown = 0
-  for (let depth = dice.pick([3, 31, 32, 33, 100]); depth > 0; depth--) value = dice.chance(0.7) ? [value] : { a: value }
+  for (let depth = dice.pick([3, 31, 32, 33, 100]); depth > 0; depth--)
+    value = dice.chance(0.7) ? [value] : { a: value }
   return value
 }
 

@@ -10,6 +10,9 @@ const SHAPES: readonly (readonly number[])[] = [[], [0], [1], [3, 2], [2, 0, 5],
 export interface SafetensorsSeed {
   readonly header: Uint8Array
   readonly data: Uint8Array
+  /** The header's JSON, as text and parsed. */
+  readonly text: string
+  readonly value: unknown
 }
 
 export function safetensorsSeeds(): SafetensorsSeed[] {
@@ -20,9 +23,14 @@ export function safetensorsSeeds(): SafetensorsSeed[] {
       return { name: `${name}${t === 0 ? '' : t}`, dtype: dice.pick(DTYPES), shape: dice.pick(SHAPES) }
     })
     const metadata: Record<string, string> = i % 3 === 0 ? { format: 'pt', 'a.b': '' } : {}
-    return { header: serialiseHeader(tensors, metadata), data: dice.bytes(dataBytes(tensors)) }
+    return seed(serialiseHeader(tensors, metadata), dice.bytes(dataBytes(tensors)))
   })
   return [...seeds, unordered()]
+}
+
+function seed(header: Uint8Array, data: Uint8Array): SafetensorsSeed {
+  const text = new TextDecoder().decode(header.subarray(8))
+  return { header, data, text, value: JSON.parse(text) }
 }
 
 /** Valid, and not as Tern writes it: the text in another order than the data, spaces, escapes. */
@@ -32,7 +40,7 @@ function unordered(): SafetensorsSeed {
   const header = new Uint8Array(8 + json.length)
   new DataView(header.buffer).setBigUint64(0, BigInt(json.length), true)
   header.set(json, 8)
-  return { header, data: new Uint8Array(8).fill(1) }
+  return seed(header, new Uint8Array(8).fill(1))
 }
 
 /** Bytes of a tensor by the shape alone. */

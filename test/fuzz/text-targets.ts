@@ -84,7 +84,25 @@ const ADAPTER_SEEDS: readonly unknown[] = [
   { peft_type: 'IA3', target_modules: '.*k', feedforward_modules: ['fc'], modules_to_save: null, inference_mode: true },
 ]
 const MODULES = ['model.layers.0.q', 'model.layers.10.v_proj', 'query', '', 'a'.repeat(60), 'aab.c.down.x', 'é.ü1']
-const PATTERN_PIECES = ['(', ')', '|', '*', '+', '?', '{0,9}', '{3}', '[a-z]', '[^', ']', '\\d', '\\', '.', 'a', '^', '$']
+const PATTERN_PIECES = [
+  '(',
+  ')',
+  '|',
+  '*',
+  '+',
+  '?',
+  '{0,9}',
+  '{3}',
+  '[a-z]',
+  '[^',
+  ']',
+  '\\d',
+  '\\',
+  '.',
+  'a',
+  '^',
+  '$',
+]
 
 export const adapterConfigTarget: Target = {
   name: 'adapter-config',
@@ -140,7 +158,14 @@ const INDEX_SEED = {
   metadata: { total_size: 96 },
   weight_map: { 'a.w': 'model-00001-of-00002.safetensors', 'b.w': 'model-00002-of-00002.safetensors' },
 }
-const FILE_NAMES = ['../x.safetensors', '/x.safetensors', 'C:x.safetensors', '.safetensors', 'x.bin', 'a\\b.safetensors']
+const FILE_NAMES = [
+  '../x.safetensors',
+  '/x.safetensors',
+  'C:x.safetensors',
+  '.safetensors',
+  'x.bin',
+  'a\\b.safetensors',
+]
 
 export const shardIndexTarget: Target = {
   name: 'shard-index',
@@ -153,7 +178,8 @@ export const shardIndexTarget: Target = {
   run(input) {
     try {
       for (const file of parseShardIndex(new TextDecoder().decode(input)).values())
-        if (!/^[^/\\:\0]+\.safetensors$/.test(file) || file.startsWith('.')) throw new Violation(`a shard named ${file}`)
+        if (!/^[^/\\:\0]+\.safetensors$/.test(file) || file.startsWith('.'))
+          throw new Violation(`a shard named ${file}`)
       return 'accepted'
     } catch (error) {
       return refusal(error, ['SAFETENSORS_INVALID'])
@@ -239,7 +265,9 @@ export const recipeTarget: Target = {
   generate(dice) {
     const yaml = dice.chance(0.6)
     const seed = dice.pick(RECIPES)
-    const text = yaml ? changedYaml(dice, seed) : new TextDecoder().decode(changedJson(dice, JSON_RECIPES[dice.below(2)]))
+    const text = yaml
+      ? changedYaml(dice, seed)
+      : new TextDecoder().decode(changedJson(dice, JSON_RECIPES[dice.below(2)]))
     return new Uint8Array(Buffer.concat([Uint8Array.of(yaml ? 1 : 0), utf8.encode(text)]))
   },
   run: runRecipe,
@@ -263,7 +291,8 @@ function changedYaml(dice: Dice, seed: string): string {
     const action = dice.below(4)
     if (action === 0) text = text.slice(0, at) + dice.pick(YAML_PIECES) + text.slice(at + dice.below(6))
     else if (action === 1) text = text.slice(0, at) + text.slice(at + dice.length(20))
-    else if (action === 2) text = text.slice(0, at) + dice.pick(['[', '{a: ', '- ', '  ']).repeat(dice.pick([2, 50, 2000])) + text.slice(at)
+    else if (action === 2)
+      text = text.slice(0, at) + dice.pick(['[', '{a: ', '- ', '  ']).repeat(dice.pick([2, 50, 2000])) + text.slice(at)
     else text = new TextDecoder().decode(mutateBytes(dice, utf8.encode(text), utf8.encode(dice.pick(RECIPES)), 1))
   }
   return text
