@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import * as zlib from 'node:zlib'
+import { FRAME_RAW_BYTES } from '../../compress/bytes/zstd-frame.ts'
 import { DIGEST_BYTES, DIGEST_OFFSET, HEADER_BYTES, MAGIC } from '../../compress/container-layout.ts'
 import type { Pieces, Seed, Seeds } from './container-seeds.ts'
 import type { Dice } from './dice.ts'
@@ -119,8 +120,14 @@ const SEAL = {
   params: { [zlib.constants.ZSTD_c_compressionLevel]: 1, [zlib.constants.ZSTD_c_checksumFlag]: 1 },
 }
 
+/** A zstd run as FORMAT.md has it. */
 function pack(raw: Uint8Array): Uint8Array {
-  return raw.length === 0 ? raw : zlib.zstdCompressSync(raw, { ...SEAL, pledgedSrcSize: raw.length })
+  const frames: Uint8Array[] = []
+  for (let start = 0; start < raw.length; start += FRAME_RAW_BYTES) {
+    const piece = raw.subarray(start, start + FRAME_RAW_BYTES)
+    frames.push(zlib.zstdCompressSync(piece, { ...SEAL, pledgedSrcSize: piece.length }))
+  }
+  return frames.length === 1 ? frames[0]! : join(frames)
 }
 
 /** Header, table, scales and payload as a file whose lengths and digest fit. */

@@ -65,7 +65,7 @@ async function runThread(target: Target, first: number, last: number): Promise<n
   })
   const began = performance.now()
   const at = () => first + new Int32Array(progress)[0]!
-  const stopWatching = watch(target, at, began, () => void worker.terminate())
+  const stopWatching = watch(target, first, at, () => void worker.terminate())
   try {
     const report = await reportOf(worker)
     const seconds = (performance.now() - began) / 1000
@@ -91,9 +91,10 @@ function reportOf(worker: Worker): Promise<WorkerReport> {
 }
 
 /** Looks at the clock and the memory from outside, for the thread itself may be stuck. */
-function watch(target: Target, at: () => number, began: number, stop: () => void): () => void {
+function watch(target: Target, first: number, at: () => number, stop: () => void): () => void {
   let lastCase = -1
-  let since = performance.now()
+  const began = performance.now()
+  let since = began
   let told = since
   const timer = setInterval(() => {
     const now = performance.now()
@@ -105,7 +106,7 @@ function watch(target: Target, at: () => number, began: number, stop: () => void
     else {
       if (now - told < TELL_EVERY_MS) return
       told = now
-      const rate = Math.round((lastCase / (now - began)) * 1000)
+      const rate = Math.round(((lastCase - first) / (now - began)) * 1000)
       say(`${target.name}: case ${lastCase}, ${rate}/s, ${Math.round(resident / 2 ** 20)} MiB`)
       return
     }
