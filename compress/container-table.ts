@@ -284,7 +284,8 @@ function oneOf<T extends string>(allowed: readonly T[], root: JsonObject, key: s
 
 /** A column: an array, or nothing, which is an empty one. */
 function array(root: JsonObject, key: string): JsonValue[] {
-  const value = root.get(key) ?? []
+  const value = root.get(key)
+  if (value === undefined) return []
   if (!Array.isArray(value)) throw invalid(`${key} is not an array`, { key })
   return value
 }

@@ -179,6 +179,7 @@ async function tableCases(file: Uint8Array): Promise<Named[]> {
       frames: [frame + chunk - 161],
       chunks: [161],
     }),
+    named('column-null', 'a column that is null: an absent one is empty, null is not', { references: null }),
     named('references-too-many', 'two references for one lossless tensor', { references: [null, null] }),
   ]
 }
