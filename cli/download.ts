@@ -134,7 +134,8 @@ async function sizeOf(path: string): Promise<number> {
   return (await stat(path).catch(() => undefined))?.size ?? 0
 }
 
-async function digestOf(path: string, signal: AbortSignal): Promise<string> {
+/** `sha256:<hex>` of a local file. */
+export async function digestOf(path: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
   await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash, { signal })
   return `sha256:${hash.digest('hex')}`

@@ -9,16 +9,22 @@ export async function writeStream(
 ): Promise<number> {
   const file = await open(path, 'w')
   let done = 0
+  // One chunk is being written while the next is made.
+  let writing: Promise<void> = Promise.resolve()
   try {
     for await (const chunk of stream) {
       signal.throwIfAborted()
-      await file.writeFile(chunk)
+      await writing
+      writing = file.writeFile(chunk)
+      writing.catch(() => {})
       done += chunk.byteLength
       onBytes?.(done)
     }
+    await writing
     await file.sync()
     return done
   } finally {
+    await writing.catch(() => {})
     await file.close()
   }
 }

@@ -24,8 +24,13 @@ export function checkedCodec(codec: TritCodec): TritCodec {
 /** Both hold indices with a sign bit; `expected` ascends by index, `decoded` may come in any order. */
 function sameSet(decoded: Uint32Array, expected: Uint32Array): boolean {
   if (decoded.length !== expected.length) return false
-  if (decoded.every((position, i) => position === expected[i])) return true
+  if (isEqual(decoded, expected)) return true
   const a = decoded.slice().sort()
   const b = expected.slice().sort()
-  return a.every((position, i) => position === b[i])
+  return isEqual(a, b)
+}
+
+function isEqual(a: Uint32Array, b: Uint32Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
 }

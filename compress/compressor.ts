@@ -3,7 +3,7 @@
  * tensor, lossless rest, report. In memory: as many tensors as the executor runs at once.
  */
 import type { AdapterConfig } from '../tensors/adapter-config.ts'
-import { isFloating, toF32 } from '../tensors/dtype.ts'
+import { isFloating } from '../tensors/dtype.ts'
 import { elementCount } from '../tensors/tensor.ts'
 import type { LocatedSource } from '../tensors/tensor-location.ts'
 import { codecByName } from './codecs/codec-table.ts'
@@ -14,22 +14,23 @@ import type { Executor } from './executor.ts'
 import { inlineExecutor } from './executor-inline.ts'
 import { factorLossError, factorLossWarning, type Warning } from './factor-loss.ts'
 import { runInOrder } from './in-order.ts'
-import { readLocation } from './node/tau-reader.ts'
+import { checkFinite, readLocation } from './node/tau-reader.ts'
 import type { CompressOptions } from './options.ts'
 import type { QuantizedPart, TensorStats } from './quantize.ts'
 import type { ProductStats } from './quantize-pair.ts'
 import { buildReport, type CompressionReport } from './report.ts'
-import { momentsOf } from './statistics.ts'
-import { planTaskVector, type TaskVectorInput, type TaskVectorPlan } from './task-vector.ts'
+import { planTaskVector, type TaskVectorInput, type TaskVectorPlan, type Unit, unitTensors } from './task-vector.ts'
 
-/** Below this many entries starting and feeding threads costs more than the work. */
-const POOL_MIN_ENTRIES = 2 ** 21
+/** Below this much work starting and feeding threads costs more than it saves. A LoRA module's work grows with its rank. */
+const POOL_MIN_WORK = 2 ** 21
+const WORK_RANK = 16
 
-/** An expert's files, opened. The base is needed for `full`, and recorded for the other kinds where it is known. */
+/** An expert's files, opened. A full fine-tune needs its base; for an adapter the base is recorded where it is known. */
 export interface ExpertInput extends TaskVectorInput {
   readonly adapterConfig?: AdapterConfig
   readonly base?: {
-    readonly source: LocatedSource
+    /** Read for `full` alone. */
+    readonly source?: LocatedSource
     /** weightsDigest of the base. */
     readonly digest: string
     readonly repo?: string
@@ -107,9 +108,14 @@ interface Job {
   readonly step: () => void
 }
 
-function chooseExecutor({ tensors }: TaskVectorPlan, pool: Executor): Executor {
-  const entries = tensors.reduce((sum, { shape, storage }) => sum + (storage === 'trits' ? elementCount(shape) : 0), 0)
-  return entries < POOL_MIN_ENTRIES ? inlineExecutor() : pool
+function chooseExecutor({ units }: TaskVectorPlan, pool: Executor): Executor {
+  return units.reduce((sum, unit) => sum + workOf(unit), 0) < POOL_MIN_WORK ? inlineExecutor() : pool
+}
+
+/** Entries; for a LoRA module as many times as its rank exceeds WORK_RANK. */
+function workOf(unit: Unit): number {
+  const entries = unitTensors(unit).reduce((sum, { location }) => sum + elementCount(location.shape), 0)
+  return unit.kind === 'pair' ? entries * Math.max(1, unit.rank / WORK_RANK) : entries
 }
 
 function stepper(plan: TaskVectorPlan, options: CompressOptions, { onProgress }: CompressDeps): () => void {
@@ -186,7 +192,7 @@ async function encodeLossless({ plan, deps, step }: Job, writer: ContainerWriter
   for (const { info, location, reference } of plan.lossless) {
     deps.signal?.throwIfAborted()
     const bytes = await readLocation(location, deps.signal)
-    if (isFloating(info.dtype)) momentsOf(toF32(bytes, info.dtype), info.name)
+    if (isFloating(info.dtype)) checkFinite(info.name, bytes, info.dtype)
     const base = reference === undefined ? undefined : await readLocation(reference, deps.signal)
     await writer.addLossless(info.name, bytes, base)
     step()

@@ -139,3 +139,19 @@ function collect(count: number, words: number): Uint32Array {
 export function invalidFrame(tensor: string, problem: string): CompressError {
   return new CompressError('CONTAINER_INVALID', `container: trits of ${tensor}: ${problem}`, { tensor })
 }
+
+/** A stored frame in the words of an error message. */
+export function frameName(frame: number, tensors: readonly TritShape[]): string {
+  const more = tensors.length > 1 ? ` to ${tensors.at(-1)!.name}` : ''
+  return `container: trit frame ${frame} (${tensors[0]!.name}${more})`
+}
+
+/** Says which frame a codec was talking about. */
+export function inFrame<T>(names: string, decode: () => T): T {
+  try {
+    return decode()
+  } catch (cause) {
+    if (!(cause instanceof CompressError)) throw cause
+    throw new CompressError(cause.code, `${names}: ${cause.message}`, { ...cause.detail }, { cause })
+  }
+}

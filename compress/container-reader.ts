@@ -12,16 +12,10 @@ import { decompress } from './bytes/zstd.ts'
 import { codecById } from './codecs/codec-table.ts'
 import type { FrameSlice } from './codecs/frames.ts'
 import type { TritCodec } from './codecs/trit-codec.ts'
-import { type DecodedFrame, decodeStoredFrame, readSides } from './container-frames.ts'
+import { applyTrits, partOfTarget, type TritTarget } from './codecs/trit-values.ts'
+import { type DecodedFrame, decodeStoredFrame, frameName, inFrame, readSides } from './container-frames.ts'
 import { checkHeaderDigest, HEADER_BYTES, readFixedHeader } from './container-layout.ts'
-import {
-  type ContainerMap,
-  type LosslessTensor,
-  mapContainer,
-  planScales,
-  type StoredSpan,
-  type TritTensor,
-} from './container-map.ts'
+import { type ContainerMap, type LosslessTensor, mapContainer, planScales, type StoredSpan } from './container-map.ts'
 import { decodeScales } from './container-scales.ts'
 import { type ContainerHeader, decodeTable } from './container-table.ts'
 import type { PartBytes } from './container-writer.ts'
@@ -87,6 +81,17 @@ export interface TritSlice {
   readonly positions: Uint32Array
 }
 
+interface StoredFrame {
+  readonly frame: number
+  readonly stored: Uint8Array
+  readonly slice: number
+  /** Where it was decoded before and is still at hand. */
+  readonly held: DecodedFrame | undefined
+}
+
+/** Of a part whose positions are known already. */
+const NO_SIDE = new Uint8Array(0)
+
 /**
  * An open container. Holds the last frame that was decoded: small tensors share frames, and in table order each frame
  * is decoded once. Methods may run beside each other.
@@ -141,6 +146,45 @@ export class Container {
    * @throws CompressError CHECKSUM_MISMATCH, CONTAINER_INVALID; TensorError TENSOR_NOT_FOUND for no trit tensor
    */
   async *tritSlices(name: string, signal?: AbortSignal): AsyncGenerator<TritSlice> {
+    for await (const { frame, stored, held, slice } of this.#storedFrames(name, signal)) {
+      const { positions } = held ?? (await this.#frame(frame, stored, signal))
+      const { start, cells } = this.#map.frames[frame]!.slices[slice]!
+      yield { start, cells, positions: positions[slice]! }
+    }
+  }
+
+  /** Decodes a trit tensor to numbers; `target` is the whole tensor. @throws as tritSlices; some may be written then */
+  async decodeInto(name: string, target: TritTarget, signal?: AbortSignal): Promise<void> {
+    const { rows, cols } = this.#map.trits[this.#trit(name)]!
+    if (target.out.length !== rows * cols) throw new Error(`${target.out.length} values for ${rows * cols} trits`)
+    for await (const _ of this.decodeParts(name, (start, cells) => partOfTarget(target, start, cells), signal));
+  }
+
+  /**
+   * The same part by part, in order: asks where each is to go and gives that back, filled. What lies in frames of its
+   * own never becomes a list of positions.
+   */
+  async *decodeParts(
+    name: string,
+    targetOf: (start: number, cells: number) => TritTarget | Promise<TritTarget>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<TritTarget> {
+    const { rows, cols } = this.#map.trits[this.#trit(name)]!
+    for await (const { frame, stored, held, slice } of this.#storedFrames(name, signal)) {
+      const { slices } = this.#map.frames[frame]!
+      const { start, cells } = slices[slice]!
+      const part = await targetOf(start, cells)
+      const isDirect = held === undefined && slices.length === 1
+      if (!isDirect || !(await this.#frameInto(frame, stored, part, signal))) {
+        const { positions } = held ?? (await this.#frame(frame, stored, signal))
+        applyTrits(positions[slice]!, { rows, cols, start, cells, side: NO_SIDE }, part)
+      }
+      yield part
+    }
+  }
+
+  /** The stored frames of a trit tensor, in order, one read for all; `slice`: its place in the frame. */
+  async *#storedFrames(name: string, signal?: AbortSignal): AsyncGenerator<StoredFrame> {
     const index = this.#trit(name)
     const { first, last } = this.#map.trits[index]!
     const from = this.#lastFrame?.frame === first ? first + 1 : first
@@ -152,9 +196,8 @@ export class Container {
       const { start, end, slices } = this.#map.frames[frame]!
       const stored = bytes.subarray(offset, offset + end - start)
       if (frame >= from) offset += stored.length
-      const decoded = frame < from ? held!.decoded : await this.#frame(frame, stored, signal)
       const slice = sliceOf(slices, index)
-      yield { start: slices[slice]!.start, cells: slices[slice]!.cells, positions: decoded.positions[slice]! }
+      yield { frame, stored, slice, held: frame < from ? held!.decoded : undefined }
     }
   }
 
@@ -207,6 +250,24 @@ export class Container {
       const range = reference?.subarray(offset, offset + rawLength)
       take(await unpackChunk(stored, rawLength, elementSize, what, range), offset)
     }
+  }
+
+  /** Decodes a frame that is one part straight to numbers; false where the codec cannot, and nothing was done. */
+  async #frameInto(frame: number, bytes: Uint8Array, target: TritTarget, signal?: AbortSignal): Promise<boolean> {
+    if (this.#codec.decodeInto === undefined) return false
+    const span = this.#map.frames[frame]!
+    const { tensor, start, cells } = span.slices[0]!
+    const trits = this.#map.trits[tensor]!
+    const names = frameName(frame, [trits])
+    checkCrc(bytes, span, names, { frame })
+    const earlier = start > 0 ? await this.#side(tensor, signal) : undefined
+    return inFrame(names, () => {
+      const { sides, end } = readSides(this.#codec, bytes, span.slices, this.#map.trits)
+      const side = earlier ?? sides[0]!
+      if (earlier === undefined && trits.last > frame) this.#lastSide = { tensor, side }
+      const part = { rows: trits.rows, cols: trits.cols, start, cells, side }
+      return this.#codec.decodeInto!(bytes.subarray(end), part, target)
+    })
   }
 
   /** Decodes a frame, or has it from memory. */
@@ -332,19 +393,4 @@ function checkReference(tensor: LosslessTensor, reference: Uint8Array | undefine
 function checkCrc(bytes: Uint8Array, span: StoredSpan, what: string, detail: Record<string, unknown>): void {
   if (crc32(bytes) === span.crc) return
   throw new CompressError('CHECKSUM_MISMATCH', `${what} does not match its checksum: the file is damaged`, detail)
-}
-
-function frameName(frame: number, tensors: readonly TritTensor[]): string {
-  const more = tensors.length > 1 ? ` to ${tensors.at(-1)!.name}` : ''
-  return `container: trit frame ${frame} (${tensors[0]!.name}${more})`
-}
-
-/** Says which frame a codec was talking about. */
-function inFrame<T>(names: string, decode: () => T): T {
-  try {
-    return decode()
-  } catch (cause) {
-    if (!(cause instanceof CompressError)) throw cause
-    throw new CompressError(cause.code, `${names}: ${cause.message}`, { ...cause.detail }, { cause })
-  }
 }

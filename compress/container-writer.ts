@@ -239,11 +239,12 @@ function checkTritShape({ name, shape }: TensorInfo): void {
 
 /** A position that does not belong would be dropped in silence when frames are cut. */
 function checkPositions(name: string, { positions, rows, cols }: QuantizedTensor): void {
+  const entries = rows * cols
   let previous = -1
-  for (const position of positions) {
-    const index = position & INDEX_MASK
-    if (index <= previous || index >= rows * cols)
-      throw new Error(`${name}: position ${index} after ${previous} of ${rows * cols} entries`)
+  for (let i = 0; i < positions.length; i++) {
+    const index = positions[i]! & INDEX_MASK
+    if (index <= previous || index >= entries)
+      throw new Error(`${name}: position ${index} after ${previous} of ${entries} entries`)
     previous = index
   }
 }
@@ -260,7 +261,7 @@ function checkLosslessShape(info: TensorInfo): void {
  * The positions in [start, start + cells), relative to start. A copy of their own: sending a view to a worker would
  * send all the memory behind it.
  */
-function cutPositions(positions: Uint32Array, start: number, cells: number): Uint32Array {
+export function cutPositions(positions: Uint32Array, start: number, cells: number): Uint32Array {
   const cut = positions.slice(lowerBound(positions, start), lowerBound(positions, start + cells))
   for (let i = 0; i < cut.length; i++) cut[i]! -= start
   return cut

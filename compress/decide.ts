@@ -7,7 +7,7 @@ import { compareNames } from '../tensors/compare-names.ts'
 import type { Executor } from './executor.ts'
 import { runInOrder } from './in-order.ts'
 import type { CompressOptions, ExpertKind } from './options.ts'
-import { f32Scale, type MaskRule, normScale, type QuantizeRules, type ScaleRule } from './quantize.ts'
+import { type MaskRule, normScale, type QuantizeRules, type ScaleRule } from './quantize.ts'
 import { combineMoments, type Moments, standardDeviation } from './statistics.ts'
 import { type Unit, unitTensors } from './task-vector.ts'
 import {
@@ -26,7 +26,7 @@ import {
 
 /** At densities up to this a full fine-tune scores better when the scale exceeds the norm-keeping one. */
 const SPARSE_DENSITY = 0.05
-/** That excess. Found on two fine-tunes, confirmed on two more: docs/decisions/0003-defaults.md. */
+/** That excess. Found on two fine-tunes, pointing the same way on two more: docs/decisions/0004-defaults.md. */
 const SPARSE_FACTOR = 1.3
 
 export interface Decision {
@@ -124,9 +124,7 @@ async function measure({ units, options, executor, signal, onUnit }: DecideConte
       unitTensors(unit).forEach(({ name }, i) => {
         perTensor.push({ name, moments: measure.moments[i] as Moments })
       })
-      measure.high.forEach((entries, bin) => {
-        high[bin] = (high[bin] as number) + entries
-      })
+      for (let bin = 0; bin < HIGH_BINS; bin++) high[bin] = (high[bin] as number) + (measure.high[bin] as number)
       onUnit()
     },
   })
@@ -149,12 +147,13 @@ interface Counted {
 async function count(context: DecideContext, { bin }: BinChoice): Promise<Counted> {
   const { units, options, executor, signal, onUnit } = context
   const low = new Float64Array(LOW_BINS)
+  const magnitudes = options.scale === 'mean'
   const tensors: CountedTensor[] = []
   await runInOrder({
     items: units,
     width: executor.width,
     signal,
-    start: (unit, stop) => executor.run('countUnit', { unit, transform: options.transform, bin }, stop),
+    start: (unit, stop) => executor.run('countUnit', { unit, transform: options.transform, bin, magnitudes }, stop),
     consume: (counts, unit) => {
       unitTensors(unit).forEach(({ name }, i) => {
         const part = counts.low[i] as LowCounts
@@ -178,7 +177,7 @@ function shareAll(threshold: Threshold, tensors: readonly CountedTensor[]): Read
 
 interface Kept {
   readonly entries: number
-  /** Sum of |tau| over them. */
+  /** Sum of |tau| over them; meaningful for `scale: mean` alone. */
   readonly magnitudes: number
 }
 
@@ -200,15 +199,14 @@ function keptTotals({ low, tensors }: Counted, { thresholdBits, ties }: Threshol
   return { entries, magnitudes }
 }
 
-/** The one scale of `scope: global`. */
+/** The one scale of `scope: global`, f64: rounded where it is used. */
 function globalScale({ kind, options }: DecideContext, moments: Moments, kept: Kept): number {
-  const name = 'the task vector'
   switch (options.scale) {
     case 'std':
-      return f32Scale((options.alpha as number) * standardDeviation(moments), name)
+      return (options.alpha as number) * standardDeviation(moments)
     case 'norm':
-      return f32Scale(normScale(moments, kept.entries, normFactor(kind, options.density)), name)
+      return normScale(moments, kept.entries, normFactor(kind, options.density))
     case 'mean':
-      return f32Scale(kept.entries === 0 ? 0 : kept.magnitudes / kept.entries, name)
+      return kept.entries === 0 ? 0 : kept.magnitudes / kept.entries
   }
 }

@@ -8,7 +8,7 @@ import type { ProductStats } from './quantize-pair.ts'
 /**
  * Below this cosine between B A and its quantised form a module counts as lost, whatever its scales: the best that any
  * gain could do is a relative error of sqrt(1 - 0.2^2) = 0.98. Measured on the four adapters of
- * docs/decisions/0003-defaults.md: settings that keep the task stay above 0.24 in every module.
+ * docs/decisions/0004-defaults.md: settings that keep the task stay above 0.24 in every module.
  */
 export const LOST_COSINE = 0.2
 

@@ -1,4 +1,4 @@
-/** Named settings. `default` is what the measurements in docs/decisions/0003-defaults.md speak for; `paper` is ComPEFT. */
+/** Named settings. `default` is what the measurements in docs/decisions/0004-defaults.md speak for; `paper` is ComPEFT. */
 import type { CompressOptions, ExpertKind } from './options.ts'
 
 export const PRESETS = ['default', 'paper'] as const

@@ -50,13 +50,19 @@ export interface QuantizedPart {
   readonly stats: TensorStats
 }
 
-/** A tensor of tau with its kept entries, before it has a scale. */
-export interface SelectedPart {
+/** The kept entries of a tensor of tau, before they have a scale. */
+export interface ScalablePart {
   readonly name: string
-  readonly tau: Float32Array
   readonly moments: Moments
   /** Ascending index | SIGN_BIT. */
   readonly positions: Uint32Array
+  /** Sum of |tau| over them, ascending index, f64. */
+  readonly keptMagnitudes: number
+}
+
+/** The same with the tensor itself. */
+export interface SelectedPart extends ScalablePart {
+  readonly tau: Float32Array
 }
 
 /** The matrix a tensor is seen as (quantized-tensor.ts). */
@@ -68,7 +74,8 @@ function matrixOf(shape: readonly number[]): { rows: number; cols: number } {
 export function selectPart(name: string, tau: Float32Array, mask: MaskRule, index: number): SelectedPart {
   const moments = momentsOf(tau, name)
   const { thresholdBits, ties } = thresholdFor(tau, mask, index)
-  return { name, tau, moments, positions: kernels().select(tau, thresholdBits, ties) }
+  const positions = kernels().select(tau, thresholdBits, ties)
+  return { name, tau, moments, positions, keptMagnitudes: sumMagnitudes(tau, positions) }
 }
 
 function thresholdFor(tau: Float32Array, mask: MaskRule, index: number): Threshold {
@@ -78,12 +85,12 @@ function thresholdFor(tau: Float32Array, mask: MaskRule, index: number): Thresho
 
 /** One scale for the whole tensor. `shape` is the tensor's own. Throws NOT_FINITE when the scale leaves f32. */
 export function withTensorScale(
-  part: SelectedPart,
+  part: ScalablePart,
   shape: readonly number[],
   { scale: rule, gain }: QuantizeRules,
 ): QuantizedPart {
   const kept = part.positions.length
-  const magnitudes = keptMagnitudes(part)
+  const magnitudes = part.keptMagnitudes
   const scale = f32Scale(gain * tensorScale(part.moments, kept, magnitudes, rule), part.name)
   return {
     name: part.name,
@@ -102,10 +109,9 @@ export function withTensorScale(
   }
 }
 
-/** Sum of |tau| over the kept entries, ascending index, f64. */
-function keptMagnitudes({ tau, positions }: SelectedPart): number {
+function sumMagnitudes(tau: Float32Array, positions: Uint32Array): number {
   let sum = 0
-  for (const position of positions) sum += Math.abs(tau[position & INDEX_MASK] as number)
+  for (let i = 0; i < positions.length; i++) sum += Math.abs(tau[(positions[i] as number) & INDEX_MASK] as number)
   return sum
 }
 

@@ -5,11 +5,19 @@
 import { type Dtype, fromF32, isFloating, toF32 } from '../tensors/dtype.ts'
 import { TensorError } from '../tensors/errors.ts'
 import { elementCount, type TensorInfo, type TensorSource } from '../tensors/tensor.ts'
-import { FRAME_CELLS } from './codecs/frames.ts'
+import {
+  type AddTarget,
+  interleave,
+  type TritTarget,
+  type ValueDtype,
+  type Values,
+  type WriteTarget,
+} from './codecs/trit-values.ts'
 import type { Container, ContainerTensor } from './container-reader.ts'
 import { CompressError } from './errors.ts'
 import { kernels as defaultKernels } from './kernels/default.ts'
-import type { Kernels, ScatterScales } from './kernels/kernels.ts'
+import type { Kernels } from './kernels/kernels.ts'
+import type { Scales } from './quantized-tensor.ts'
 
 export interface ReconstructOptions {
   /** The model that the expert was made from, its identity checked by the caller. */
@@ -82,6 +90,14 @@ class ReconstructedWeights implements TensorSource {
     return dtype === stored.dtype ? bytes : this.#expert.encode(toF32(bytes, stored.dtype), dtype)
   }
 
+  async *streamBytes(name: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    const stored = this.#expert.info(name)
+    const pieces =
+      stored.storage === 'trits' ? this.#expert.pieces(stored, this.#target(name).dtype, signal) : undefined
+    if (pieces === undefined) yield await this.readBytes(name, signal)
+    else for await (const { out } of pieces) yield new Uint8Array(out.buffer, out.byteOffset, out.byteLength)
+  }
+
   #target(name: string): TensorInfo {
     return found(this.#targets.get(name), name)
   }
@@ -101,9 +117,7 @@ class TaskVector implements TensorSource {
   async read(name: string, signal?: AbortSignal): Promise<Float32Array> {
     const info = this.#expert.info(name)
     if (info.storage === 'lossless') return this.#expert.losslessDelta(info, signal)
-    const acc = new Float32Array(elementCount(info.shape))
-    await this.#expert.scatter(info, acc, 1, signal)
-    return acc
+    return this.#expert.delta(info, signal)
   }
 
   async readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
@@ -114,7 +128,7 @@ class TaskVector implements TensorSource {
     const info = this.#expert.info(name)
     const entries = elementCount(info.shape)
     if (acc.length !== entries) throw new Error(`${acc.length} entries to add the ${entries} of ${name} to`)
-    if (info.storage === 'trits') await this.#expert.scatter(info, acc, weight, signal)
+    if (info.storage === 'trits') await this.#expert.add(info, acc, acc, weight, signal)
     else this.#expert.kernels.axpy(acc, await this.#expert.losslessDelta(info, signal), Math.fround(weight))
   }
 }
@@ -160,51 +174,120 @@ class Expert {
     return new Uint8Array(bits.buffer)
   }
 
-  /** acc += weight * tau: the scale times gain is rounded to f32, times weight again, then each sum. */
-  async scatter(info: ContainerTensor, acc: Float32Array, weight: number, signal?: AbortSignal): Promise<void> {
-    const scales = this.#scatterScales(info, weight)
-    for await (const { start, positions } of this.container.tritSlices(info.name, signal))
-      this.kernels.scatterAdd(acc, start, positions, { ...scales, first: start })
+  /** out = from + weight * tau: the scale times gain is rounded to f32, times weight again, then each sum. */
+  async add(info: ContainerTensor, from: Float32Array, out: Float32Array, weight: number, signal?: AbortSignal) {
+    await this.container.decodeInto(info.name, { ...this.#addition(info, 'F32', weight), from, out }, signal)
   }
 
-  #scatterScales(info: ContainerTensor, weight: number): Omit<ScatterScales, 'first'> {
-    const { axis, values } = this.container.tritScales(info.name)
-    const scaled = scaledBy(scaledBy(values, this.#gain), Math.fround(weight))
-    return { axis, values: scaled, cols: info.shape.at(-1) ?? 1 }
+  #addition(info: ContainerTensor, dtype: ValueDtype, weight: number): Omit<AddTarget, 'from' | 'out'> {
+    const { axis, values } = this.#scales(info, weight)
+    return { operation: 'add', dtype, axis, pairs: interleave(f32Bits(values), f32Bits(negated(values))) }
   }
 
+  /** The weights as they are decoded, or undefined where the base does not allow it to be done part by part. */
+  pieces(info: ContainerTensor, dtype: Dtype, signal?: AbortSignal): AsyncIterable<TritTarget> | undefined {
+    if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') return undefined
+    const memory = (cells: number) => (dtype === 'F32' ? new Float32Array(cells) : new Uint16Array(cells))
+    if (this.container.header.origin !== 'base') {
+      const writing = this.#writing(info, this.#origin(), dtype)
+      return this.container.decodeParts(info.name, (_, cells) => ({ ...writing, out: memory(cells) }), signal)
+    }
+    if (this.#base?.readRange === undefined || this.#baseInfo(info)?.dtype !== dtype) return undefined
+    const adding = this.#addition(info, dtype, 1)
+    const read = this.#baseReader(info, dtype, signal)
+    const targetOf = async (start: number, cells: number) => {
+      const from = await read(start, cells)
+      return { ...adding, from, out: isWhole(from) ? from : memory(cells) }
+    }
+    return this.container.decodeParts(info.name, targetOf, signal)
+  }
+
+  /** Reads parts of a base tensor in order, each while the one before it is worked on. */
+  #baseReader(info: ContainerTensor, dtype: ValueDtype, signal?: AbortSignal) {
+    const size = dtype === 'F32' ? 4 : 2
+    const entries = elementCount(info.shape)
+    let ahead: { start: number; cells: number; bytes: Promise<Uint8Array> } | undefined
+    const range = (start: number, cells: number) =>
+      this.#fromBase(
+        info,
+        (base, name) => base.readRange?.(name, start * size, (start + cells) * size, signal) as Promise<Uint8Array>,
+      )
+    return async (start: number, cells: number): Promise<Values> => {
+      const isAhead = ahead?.start === start && ahead.cells === cells
+      const bytes = await (isAhead ? ahead?.bytes : range(start, cells))
+      const next = { start: start + cells, cells: Math.min(cells, entries - start - cells) }
+      ahead = next.cells > 0 ? { ...next, bytes: range(next.start, next.cells) } : undefined
+      // Awaited when its turn comes, which may be never.
+      ahead?.bytes.catch(() => {})
+      return valuesIn(bytes as Uint8Array, dtype)
+    }
+  }
+
+  async delta(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
+    const out = new Float32Array(elementCount(info.shape))
+    await this.#write(info, 0, 'F32', out, signal)
+    return out
+  }
+
+  /** In f32. */
   async weights(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
-    const acc = await this.#origin(info, signal)
-    await this.scatter(info, acc, 1, signal)
-    return acc
+    const out = new Float32Array(elementCount(info.shape))
+    if (this.container.header.origin !== 'base') await this.#write(info, this.#origin(), 'F32', out, signal)
+    else await this.add(info, await this.#fromBase(info, (base, name) => base.read(name, signal)), out, 1, signal)
+    return out
   }
 
   async encodedWeights(info: ContainerTensor, dtype: Dtype, signal?: AbortSignal): Promise<Uint8Array> {
-    if ((dtype === 'F16' || dtype === 'BF16') && this.container.header.origin !== 'base')
-      return this.#narrowWeights(info, dtype, signal)
-    return this.encode(await this.weights(info, signal), dtype)
-  }
-
-  /** Frame by frame, so that the f32 values of the whole tensor are never in memory. */
-  async #narrowWeights(info: ContainerTensor, dtype: 'F16' | 'BF16', signal?: AbortSignal): Promise<Uint8Array> {
+    if (dtype !== 'F16' && dtype !== 'BF16') return this.encode(await this.weights(info, signal), dtype)
+    const isFromBase = this.container.header.origin === 'base'
+    if (isFromBase && this.#baseInfo(info)?.dtype !== dtype) return this.encode(await this.weights(info, signal), dtype)
     const out = new Uint16Array(elementCount(info.shape))
-    const origin = this.container.header.origin === 'one' ? 1 : 0
-    const scales = this.#scatterScales(info, 1)
-    const frame = new Float32Array(Math.min(out.length, FRAME_CELLS))
-    for await (const { start, cells, positions } of this.container.tritSlices(info.name, signal)) {
-      const acc = frame.subarray(0, cells).fill(origin)
-      this.kernels.scatterAdd(acc, 0, positions, { ...scales, first: start })
-      this.kernels.narrow(acc, dtype, out.subarray(start, start + cells))
-    }
+    if (isFromBase) await this.#addToBase(info, dtype, out, signal)
+    else await this.#write(info, this.#origin(), dtype, out, signal)
     return new Uint8Array(out.buffer)
   }
 
-  async #origin(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
-    const { origin } = this.container.header
-    // A copy: trits are added in place, and a source may hand out memory that it keeps.
-    if (origin === 'base') return this.#fromBase(info, async (base, name) => (await base.read(name, signal)).slice())
-    const values = new Float32Array(elementCount(info.shape))
-    return origin === 'one' ? values.fill(1) : values
+  /** Frame by frame in the base's own dtype, so that the f32 values of the whole tensor are never in memory. */
+  async #addToBase(info: ContainerTensor, dtype: 'F16' | 'BF16', out: Uint16Array, signal?: AbortSignal) {
+    const bytes = await this.#fromBase(info, (base, name) => base.readBytes(name, signal))
+    const target = { ...this.#addition(info, dtype, 1), from: valuesIn(bytes, dtype), out }
+    await this.container.decodeInto(info.name, target, signal)
+  }
+
+  /** out = origin + tau, one rounding. */
+  async #write(info: ContainerTensor, origin: number, dtype: ValueDtype, out: Values, signal?: AbortSignal) {
+    await this.container.decodeInto(info.name, { ...this.#writing(info, origin, dtype), out }, signal)
+  }
+
+  #writing(info: ContainerTensor, origin: number, dtype: ValueDtype): Omit<WriteTarget, 'out'> {
+    const { axis, values } = this.#scales(info, 1)
+    const plus = this.#patterns(
+      values.map((scale) => origin + scale),
+      dtype,
+    )
+    const minus = this.#patterns(
+      values.map((scale) => origin - scale),
+      dtype,
+    )
+    const zero = this.#patterns(Float32Array.of(origin), dtype)[0] as number
+    return { operation: 'write', dtype, axis, pairs: interleave(plus, minus), zero }
+  }
+
+  #scales(info: ContainerTensor, weight: number): Scales {
+    const { axis, values } = this.container.tritScales(info.name)
+    return { axis, values: scaledBy(scaledBy(values, this.#gain), Math.fround(weight)) }
+  }
+
+  /** Of a container whose origin is not the base. */
+  #origin(): number {
+    return this.container.header.origin === 'one' ? 1 : 0
+  }
+
+  #patterns(values: Float32Array, dtype: ValueDtype): Uint32Array | Uint16Array {
+    if (dtype === 'F32') return f32Bits(values)
+    const codes = new Uint16Array(values.length)
+    this.kernels.narrow(values, dtype, codes)
+    return codes
   }
 
   async lossless(info: ContainerTensor, signal?: AbortSignal): Promise<Uint8Array> {
@@ -261,4 +344,26 @@ class Expert {
 /** Each value times `factor`, rounded to f32. */
 function scaledBy(values: Float32Array, factor: number): Float32Array {
   return factor === 1 ? values : values.map((value) => value * factor)
+}
+
+function negated(values: Float32Array): Float32Array {
+  return values.map((value) => -value)
+}
+
+function f32Bits(values: Float32Array): Uint32Array {
+  return new Uint32Array(values.buffer, values.byteOffset, values.length)
+}
+
+/** True where the values fill their buffer: a range of a file comes so, and can be written over. A view cannot. */
+function isWhole({ byteLength, buffer }: Values): boolean {
+  return byteLength === buffer.byteLength
+}
+
+/** The values that `bytes` are, copied only where they are not aligned. */
+function valuesIn(bytes: Uint8Array, dtype: ValueDtype): Values {
+  const size = dtype === 'F32' ? 4 : 2
+  const { buffer, byteOffset, length } = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes)
+  return dtype === 'F32'
+    ? new Float32Array(buffer, byteOffset, length / size)
+    : new Uint16Array(buffer, byteOffset, length / size)
 }

@@ -1,12 +1,12 @@
 /**
  * The scales of one LoRA component: a row of A and a column of B, in bf16 each. Only their product acts, and one bf16
- * for both would miss it by up to 2^-8; two that differ a little come within about 2^-14 (ALGORITHM.md, "Component
- * scales"; docs/decisions/0004-component-scales.md).
+ * for both would miss it by up to 2^-8; two that differ a little come within about 2^-15 (ALGORITHM.md, "Component
+ * scales"; docs/decisions/0007-component-scales.md).
  */
 import { fromF32, toF32 } from '../tensors/dtype.ts'
 
 /** bf16 steps to either side of the square root that are tried for A's scale. */
-const REACH = 16
+const REACH = 32
 
 /**
  * (a, b), both bf16, with a * b as near to `product` (>= 0) as a within REACH steps of its root allows; the first of

@@ -10,10 +10,13 @@ export interface Moments {
 
 const NOTHING: Moments = { entries: 0, sum: 0, sumSquares: 0 }
 
-/** f64 moments of one tensor of tau. Throws NOT_FINITE naming the tensor and the first bad index. */
-export function momentsOf(tau: Float32Array, name: string): Moments {
+/**
+ * f64 moments of one tensor of tau, or of the part of it that begins at `offset`. Throws NOT_FINITE naming the tensor
+ * and the first bad index.
+ */
+export function momentsOf(tau: Float32Array, name: string, offset = 0): Moments {
   const { sum, sumSquares, nonFinite } = kernels().moments(tau)
-  if (nonFinite >= 0) throw notFinite(name, nonFinite, tau[nonFinite] as number)
+  if (nonFinite >= 0) throw notFinite(name, offset + nonFinite, tau[nonFinite] as number)
   return { entries: tau.length, sum, sumSquares }
 }
 

@@ -16,7 +16,7 @@ import type { CompressOptions, ExpertKind } from './options.ts'
 export interface TaskVectorInput {
   readonly kind: ExpertKind
   readonly source: LocatedSource
-  readonly base?: { readonly source: LocatedSource }
+  readonly base?: { readonly source?: LocatedSource }
 }
 
 export type Origin = 'zero' | 'one' | 'base'
@@ -127,13 +127,14 @@ function planIa3(source: LocatedSource, eligible: Test): TaskVectorPlan {
 }
 
 function planFull({ source, base }: TaskVectorInput, eligible: Test): TaskVectorPlan {
-  if (base === undefined) {
+  const baseSource = base?.source
+  if (baseSource === undefined) {
     throw new CompressError('BASE_REQUIRED', 'a full fine-tune is compressed against its base: name the base', {})
   }
-  const baseInfos = new Map(base.source.tensors.map((info) => [info.name, info]))
+  const baseInfos = new Map(baseSource.tensors.map((info) => [info.name, info]))
   const baseNameOf = matchBaseNames(
     source.tensors.map(({ name }) => name),
-    base.source.tensors.map(({ name }) => name),
+    baseSource.tensors.map(({ name }) => name),
   )
   const inBase = (name: string) => baseInfos.get(baseNameOf(name) ?? '')
   const wanted = source.tensors.filter(eligible)
@@ -142,11 +143,11 @@ function planFull({ source, base }: TaskVectorInput, eligible: Test): TaskVector
     const match = inBase(info.name)
     if (match === undefined) return []
     checkShapes(info, match)
-    return [tensorUnit(source, info, base.source.locate(match.name))]
+    return [tensorUnit(source, info, baseSource.locate(match.name))]
   })
   return plan('base', source, units, (info) => {
     const match = inBase(info.name)
-    return match === undefined ? undefined : { ...match, location: base.source.locate(match.name) }
+    return match === undefined ? undefined : { ...match, location: baseSource.locate(match.name) }
   })
 }
 

@@ -7,12 +7,15 @@ import { checkedCodec } from './checked-codec.ts'
 import { codecByName } from './codecs/codec-table.ts'
 import type { EncodePart } from './codecs/trit-codec.ts'
 import { kernels } from './kernels/default.ts'
+import { tauKernels } from './kernels/tau-wasm.ts'
+import { openTauPieces, type TauPieces } from './node/tau-pieces.ts'
 import { readTau } from './node/tau-reader.ts'
 import type { CodecName, Transform } from './options.ts'
-import { type QuantizedPart, type QuantizeRules, selectPart, withTensorScale } from './quantize.ts'
+import { type QuantizedPart, type QuantizeRules, withTensorScale } from './quantize.ts'
 import { type ProductStats, quantizePair } from './quantize-pair.ts'
+import { momentsOfLanes, refuse, selectPieces } from './select-pieces.ts'
 import { type Moments, momentsOf } from './statistics.ts'
-import type { PairUnit, Unit } from './task-vector.ts'
+import type { PairUnit, TauTensor, Unit } from './task-vector.ts'
 import { compactCounts, HIGH_BINS, LOW_BINS, type LowCounts } from './threshold.ts'
 import type { LoraFactors } from './transforms/lora-factors.ts'
 import { transformFactors } from './transforms/transform.ts'
@@ -34,6 +37,7 @@ export interface UnitMeasure {
 /** Pass 1 of a global threshold. Throws NOT_FINITE. */
 async function measureUnit({ unit, transform }: UnitTask): Promise<UnitMeasure> {
   const high = new Uint32Array(HIGH_BINS)
+  if (unit.kind === 'tensor') return { moments: [await measurePieces(unit.tensor, high)], high }
   const moments: Moments[] = []
   for (const { name, tau } of await loadUnit(unit, transform)) {
     moments.push(momentsOf(tau, name))
@@ -42,22 +46,52 @@ async function measureUnit({ unit, transform }: UnitTask): Promise<UnitMeasure> 
   return { moments, high }
 }
 
+async function measurePieces(tensor: TauTensor, high: Uint32Array): Promise<Moments> {
+  const lanes = new Float64Array(12)
+  return withPieces(tensor, async (pieces) => {
+    for await (const piece of pieces.all()) refuse(tensor.name, tauKernels().measure(piece, lanes, high))
+    return momentsOfLanes(pieces.entries, lanes)
+  })
+}
+
+/** Closes the files whatever happens. */
+async function withPieces<T>(tensor: TauTensor, use: (pieces: TauPieces) => Promise<T>): Promise<T> {
+  const pieces = await openTauPieces(tensor)
+  try {
+    return await use(pieces)
+  } finally {
+    await pieces.close()
+  }
+}
+
 export interface UnitCounts {
   /** Per tensor of the unit: histogram of bits 15..0 of those |tau| that lie in the chosen high bin. */
   readonly low: readonly LowCounts[]
-  /** Per tensor of the unit: sum of the |tau| that lie in higher bins, f64, ascending index. */
+  /** Per tensor of the unit, where asked for (else 0): sum of the |tau| in higher bins, f64, ascending index. */
   readonly magnitudesAbove: readonly number[]
 }
 
 /** Pass 2 of a global threshold. */
-async function countUnit({ unit, transform, bin }: UnitTask & { readonly bin: number }): Promise<UnitCounts> {
+async function countUnit({
+  unit,
+  transform,
+  bin,
+  magnitudes,
+}: UnitTask & { readonly bin: number; readonly magnitudes: boolean }): Promise<UnitCounts> {
+  if (unit.kind === 'tensor' && !magnitudes) {
+    const counts = new Uint32Array(LOW_BINS)
+    await withPieces(unit.tensor, async (pieces) => {
+      for await (const piece of pieces.all()) tauKernels().histogramLow(piece, bin, counts)
+    })
+    return { low: [compactCounts(counts)], magnitudesAbove: [0] }
+  }
   const low: LowCounts[] = []
   const magnitudesAbove: number[] = []
   for (const { tau } of await loadUnit(unit, transform)) {
     const counts = new Uint32Array(LOW_BINS)
     kernels().histogramLow(tau, bin, counts)
     low.push(compactCounts(counts))
-    magnitudesAbove.push(sumAbove(tau, bin))
+    magnitudesAbove.push(magnitudes ? sumAbove(tau, bin) : 0)
   }
   return { low, magnitudesAbove }
 }
@@ -87,7 +121,7 @@ async function quantizeUnit({
 }: UnitTask & { readonly rules: QuantizeRules }): Promise<UnitOutcome> {
   if (unit.kind === 'tensor') {
     const { name, location } = unit.tensor
-    const part = selectPart(name, await readTau(unit.tensor), rules.mask, 0)
+    const part = await withPieces(unit.tensor, (pieces) => selectPieces(name, pieces, rules.mask, 0))
     return { parts: [withTensorScale(part, location.shape, rules)], product: null }
   }
   const original = await loadFactors(unit)

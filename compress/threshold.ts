@@ -63,22 +63,25 @@ export interface LowCounts {
 }
 
 export function compactCounts(counts: Uint32Array): LowCounts {
-  const size = counts.reduce((total, count) => total + (count > 0 ? 1 : 0), 0)
+  let size = 0
+  for (let bin = 0; bin < counts.length; bin++) if (counts[bin] !== 0) size++
   const out = { bins: new Uint16Array(size), counts: new Uint32Array(size) }
   let next = 0
-  counts.forEach((count, bin) => {
-    if (count === 0) return
+  for (let bin = 0; bin < counts.length; bin++) {
+    const count = counts[bin] as number
+    if (count === 0) continue
     out.bins[next] = bin
     out.counts[next++] = count
-  })
+  }
   return out
 }
 
 /** Adds to `total`, which has LOW_BINS entries. */
 export function addCompact(total: Float64Array, { bins, counts }: LowCounts): void {
-  bins.forEach((bin, i) => {
+  for (let i = 0; i < bins.length; i++) {
+    const bin = bins[i] as number
     total[bin] = (total[bin] as number) + (counts[i] as number)
-  })
+  }
 }
 
 /** Hands the ties out to the tensors in the order given (name order): the lowest flat indices get them. */

@@ -46,6 +46,13 @@ export class SafetensorsFile implements TensorSource {
     return this.source.read(start, end, signal)
   }
 
+  async readRange(name: string, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
+    const span = this.span(name)
+    if (start < 0 || end < start || end > span.end - span.start)
+      throw new Error(`bytes ${start}..${end} of tensor ${name}, which has ${span.end - span.start}`)
+    return this.source.read(span.start + start, span.start + end, signal)
+  }
+
   /** The array is the caller's to write to. */
   async read(name: string, signal?: AbortSignal): Promise<Float32Array> {
     const { dtype } = this.span(name)
@@ -85,6 +92,10 @@ export class ShardedSafetensors implements TensorSource {
 
   async readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array> {
     return this.shard(name).readBytes(name, signal)
+  }
+
+  async readRange(name: string, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.shard(name).readRange(name, start, end, signal)
   }
 
   async read(name: string, signal?: AbortSignal): Promise<Float32Array> {

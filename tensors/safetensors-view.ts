@@ -52,8 +52,22 @@ class TensorFileView implements SafetensorsView {
       signal?.throwIfAborted()
       const span = this.spans[i]!
       // Inlined so that no variable keeps this tensor alive while the next one is read.
-      yield* chunks(await this.tensor(span, signal), start - span.start, end - span.start, signal)
+      if (this.source.streamBytes === undefined || start > span.start)
+        yield* chunks(await this.tensor(span, signal), start - span.start, end - span.start, signal)
+      else yield* this.pieces(span, end, signal)
     }
+  }
+
+  /** A tensor from its first byte, as it is made; stops at offset `end` of the file. */
+  private async *pieces(span: TensorSpan, end: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    let at = span.start
+    for await (const piece of this.source.streamBytes!(span.name, signal)) {
+      yield* chunks(piece, 0, end - at, signal)
+      at += piece.byteLength
+      if (at >= end) return
+    }
+    if (at !== span.end)
+      throw new Error(`tensor ${span.name} gave ${at - span.start} bytes for ${span.end - span.start}`)
   }
 
   async read(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {

@@ -20,6 +20,16 @@ export interface TensorSource {
   read(name: string, signal?: AbortSignal): Promise<Float32Array>
   /** Little-endian bytes in the dtype of `tensors`, as an ordinary safetensors file holds them. */
   readBytes(name: string, signal?: AbortSignal): Promise<Uint8Array>
+  /**
+   * Bytes [start, end) of what readBytes gives; where they fill their buffer, it is the caller's to write to. Absent
+   * where a part costs as much as the whole.
+   */
+  readRange?(name: string, start: number, end: number, signal?: AbortSignal): Promise<Uint8Array>
+  /**
+   * What readBytes gives, in order, in pieces with memory of their own; absent where the whole has to be made first. Some tensors
+   * may still come in one piece.
+   */
+  streamBytes?(name: string, signal?: AbortSignal): AsyncIterable<Uint8Array>
   /** acc += weight * tensor, f32. Sparse sources skip the zeros; absent where densifying is all one could do. */
   addTo?(name: string, acc: Float32Array, weight: number, signal?: AbortSignal): Promise<void>
   close?(): Promise<void>

@@ -1,14 +1,13 @@
 /** `tern merge`: run a mergekit recipe, on the server or on this machine. */
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Command } from 'commander'
 import { apiJson, isRecord } from '../api-client.ts'
 import { type Context, type Run, startRun } from '../context.ts'
-import { download } from '../download.ts'
 import { CliError } from '../errors.ts'
+import { fetchFiles } from '../fetch-files.ts'
 import { formatBytes, formatFields } from '../format.ts'
-import { type FinishedJob, followJob } from '../jobs.ts'
-import { requireAbsent, requireFile } from '../local-files.ts'
+import { followJob } from '../jobs.ts'
+import { requireFile } from '../local-files.ts'
 import { encodePath } from '../repo-ref.ts'
 
 interface Flags {
@@ -55,31 +54,20 @@ async function mergeThere(recipe: string, dir: string, force: boolean, run: Run)
   })
   const job = await followJob(body, run)
   for (const warning of job.warnings) run.warn(warning)
-  for (const file of job.files) requireAbsent(join(dir, file.path), force)
-  let bytes = 0
-  for (const file of job.files) bytes += await fetchFile(job, file, dir, run)
+  const files = job.files.map(({ path, digest }) => {
+    return { path, digest, from: `/v1/jobs/${encodeURIComponent(job.id)}/files/${encodePath(path)}` }
+  })
+  const bytes = await fetchFiles(files, dir, force, run)
   run.print(
     { job: job.id, path: dir, files: job.files.map((file) => file.path), bytes, result: job.result },
     formatFields({
       job: job.id,
       wrote: dir,
       files: job.files.map((file) => file.path).join(', '),
-      size: formatBytes(bytes),
+      downloaded: formatBytes(bytes),
       published: publishedAs(job.result),
     }),
   )
-}
-
-async function fetchFile(job: FinishedJob, file: FinishedJob['files'][number], dir: string, run: Run): Promise<number> {
-  const progress = run.progress(file.path, 'bytes')
-  const { bytes } = await download(run.server, {
-    from: `/v1/jobs/${encodeURIComponent(job.id)}/files/${encodePath(file.path)}`,
-    to: join(dir, file.path),
-    digest: file.digest,
-    onProgress: progress.update,
-  })
-  progress.finish()
-  return bytes
 }
 
 function publishedAs(result: Record<string, unknown>): string | undefined {

@@ -1,13 +1,11 @@
 /** `tern pull`: download a revision, reconstructed or compressed. */
-import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { apiJson, isRecord } from '../api-client.ts'
 import { type Context, type Run, startRun } from '../context.ts'
-import { type Downloaded, download } from '../download.ts'
 import { DTYPE_NAMES } from '../dtype-names.ts'
 import { ApiError, CliError } from '../errors.ts'
+import { fetchFiles, type RemoteFile } from '../fetch-files.ts'
 import { formatBytes, formatFields } from '../format.ts'
-import { requireAbsent } from '../local-files.ts'
 import { encodePath, parseRepoRef, type RepoRef, type RepoType, revisionPath } from '../repo-ref.ts'
 
 interface Flags {
@@ -17,9 +15,8 @@ interface Flags {
   readonly force?: boolean
 }
 
-interface RemoteFile {
+interface RevisionFile {
   readonly path: string
-  readonly size: number
   readonly digest: string
 }
 
@@ -47,52 +44,40 @@ export function registerPull(program: Command, context: Context): void {
 async function runPull(repoText: string, dir: string, flags: Flags, run: Run): Promise<void> {
   const { type, ref, revision, stored, derived } = await findRevision(parseRepoRef(repoText), run)
   const wanted = flags.compressed ? stored : [...stored.filter(isNoWeights), ...derived]
-  for (const file of wanted) requireAbsent(join(dir, safePath(file.path)), flags.force === true)
   const at = { repo: ref.repo, ref: revision }
-  let bytes = 0
-  for (const file of wanted) bytes += (await pullFile(type, at, file, derived.includes(file), dir, flags, run)).bytes
+  const remote = wanted.map((file) => describeRemote(type, at, file, derived.includes(file), flags))
+  const bytes = await fetchFiles(remote, dir, flags.force === true, run)
   const files = wanted.map((file) => file.path)
   run.print(
     { repo: ref.repo, revision, path: dir, files, bytes },
-    formatFields({ repo: ref.repo, revision, folder: dir, files: files.join(', '), size: formatBytes(bytes) }),
+    formatFields({ repo: ref.repo, revision, folder: dir, files: files.join(', '), downloaded: formatBytes(bytes) }),
   )
 }
 
 /** What stands beside the weights of an expert. A base has no container: all it holds is wanted. */
-function isNoWeights(file: RemoteFile): boolean {
+function isNoWeights(file: RevisionFile): boolean {
   return file.path !== CONTAINER && !file.path.startsWith(ORIGINAL)
 }
 
-async function pullFile(
-  type: RepoType,
-  at: RepoRef,
-  file: RemoteFile,
-  isDerived: boolean,
-  dir: string,
-  flags: Flags,
-  run: Run,
-): Promise<Downloaded> {
+/** The digest of weights in another dtype, or with another gain, is known to nobody beforehand. */
+function describeRemote(type: RepoType, at: RepoRef, file: RevisionFile, isDerived: boolean, flags: Flags): RemoteFile {
   const changes = new URLSearchParams()
   if (isDerived && flags.dtype !== undefined) changes.set('dtype', flags.dtype)
   if (isDerived && flags.gain !== undefined) changes.set('gain', flags.gain)
   const query = changes.size > 0 ? `?${changes}` : ''
-  const progress = run.progress(file.path, 'bytes')
-  const done = await download(run.server, {
+  return {
+    path: file.path,
     from: `${revisionPath(type, at)}/files/${encodePath(file.path)}${query}`,
-    to: join(dir, file.path),
     digest: query === '' ? file.digest : undefined,
-    onProgress: progress.update,
-  })
-  progress.finish()
-  return done
+  }
 }
 
 interface FoundRevision {
   readonly type: RepoType
   readonly ref: RepoRef
   readonly revision: string
-  readonly stored: readonly RemoteFile[]
-  readonly derived: readonly RemoteFile[]
+  readonly stored: readonly RevisionFile[]
+  readonly derived: readonly RevisionFile[]
 }
 
 /** Experts and bases share one name space of repos, but not one path. */
@@ -117,23 +102,14 @@ export async function fetchRevision(ref: RepoRef, run: Run): Promise<{ type: Rep
   }
 }
 
-function readFiles(value: unknown, field: string): RemoteFile[] {
+function readFiles(value: unknown, field: string): RevisionFile[] {
   if (!Array.isArray(value)) throw malformed(field)
   return value.map((file) => {
     if (!isRecord(file) || typeof file.path !== 'string' || typeof file.digest !== 'string') throw malformed(field)
-    return { path: file.path, digest: file.digest, size: Number(file.size) }
+    return { path: file.path, digest: file.digest }
   })
 }
 
 function malformed(field: string): CliError {
   return new CliError('SERVER_ANSWER_INVALID', `the description of the revision has no proper "${field}"`, { field })
-}
-
-/** A server that we do not know must not choose where on this machine it writes. */
-function safePath(path: string): string {
-  const parts = path.split('/')
-  if (parts.some((part) => part === '' || part === '.' || part === '..' || /[\\:\0]/.test(part))) {
-    throw new CliError('SERVER_ANSWER_INVALID', `the revision holds a file with the path "${path}"`, { path })
-  }
-  return path
 }

@@ -7,6 +7,7 @@ import { decodeRiceFrame, encodeRiceFrame, riceFrameBytes } from './rice.ts'
 import { layOutParts, type PartLayout } from './sgr-layout.ts'
 import { pickTable } from './sgr-tables.ts'
 import type { EncodePart, FramePart } from './trit-codec.ts'
+import type { TritTarget } from './trit-values.ts'
 import { VarintReader, varintLength, writeVarint } from './varint.ts'
 
 /** Two 32-bit states open the rANS section. */
@@ -25,6 +26,8 @@ export interface SgrCoder {
   encode(parts: readonly PartLayout[], positions: readonly Uint32Array[]): SgrSections
   /** Ascending positions of each part. @throws CompressError CONTAINER_INVALID */
   decode(parts: readonly PartLayout[], sections: SgrSections): Uint32Array[]
+  /** See TritCodec.decodeInto. */
+  decodeInto?(part: FramePart, layout: PartLayout, sections: SgrSections, target: TritTarget): boolean
 }
 
 /** First byte of a frame that is a Rice frame instead; no SGR frame begins so, as its head is never empty. */
@@ -77,6 +80,12 @@ export function decodeSgrFrame(coder: SgrCoder, bytes: Uint8Array, parts: readon
   if (bytes[0] === RICE_MARK) return decodeRiceFrame(bytes.subarray(1), parts)
   const layouts = layOutParts(parts)
   return coder.decode(layouts, splitSections(bytes, layouts))
+}
+
+export function decodeSgrFrameInto(coder: SgrCoder, bytes: Uint8Array, part: FramePart, target: TritTarget): boolean {
+  if (coder.decodeInto === undefined || bytes[0] === RICE_MARK) return false
+  const layouts = layOutParts([part])
+  return coder.decodeInto(part, layouts[0]!, splitSections(bytes, layouts), target)
 }
 
 function splitSections(bytes: Uint8Array, layouts: readonly PartLayout[]): SgrSections {

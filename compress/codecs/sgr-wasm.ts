@@ -1,30 +1,18 @@
 /** The inner loops of SGR in WebAssembly (kernels/assembly/sgr-*.ts). Same bytes and same refusals as sgr-reference.ts. */
 import type { WasmHeap } from '../kernels/wasm-heap.ts'
-import { invalid, type SgrCoder, type SgrSections, STATE_BYTES } from './sgr-frame.ts'
+import { type SgrCoder, type SgrSections, STATE_BYTES } from './sgr-frame.ts'
 import type { PartLayout } from './sgr-layout.ts'
-import { pickTable, TABLE_COUNT, TABLE_SLOTS, TABLES } from './sgr-tables.ts'
+import { TABLE_COUNT, TABLE_SLOTS, TABLES } from './sgr-tables.ts'
+import { decodeInto, decodePositions } from './sgr-wasm-decode.ts'
+import { isUndivided, largest, rowsOf, STRATUM_BYTES, writeClasses, writeStrata } from './sgr-wasm-strata.ts'
 
 export function wasmCoder(heap: WasmHeap): SgrCoder {
   loadTables(heap)
   return {
     encode: (parts, positions) => encode(heap, parts, positions),
-    decode: (parts, sections) => decode(heap, parts, sections),
+    decode: (parts, sections) => decodePositions(heap, parts, sections),
+    decodeInto: (part, layout, sections, target) => decodeInto(heap, part, layout, sections, target),
   }
-}
-
-/** By the number that the module returns; 0 is success. */
-const FAILURES = [
-  '',
-  'a rANS section that ends too early',
-  'an escape that is cut off, not in its shortest form, or has a symbol of its own',
-  'a position past the entries of its stratum',
-  'words left in the rANS section',
-  'bytes after the last escape',
-  'rANS states that no encoder leaves',
-]
-
-function check(failure: number): void {
-  if (failure !== 0) throw invalid(FAILURES[failure] ?? `failure ${failure}`)
 }
 
 // ---- tables ----
@@ -54,45 +42,9 @@ function loadTables(heap: WasmHeap): void {
   heap.exports.setTables(entries, ranges, escapes)
 }
 
-// ---- strata ----
-
-const STRATUM_BYTES = 16
-const MAX_STRATA = 64
-
-function rowsOf(part: PartLayout): number {
-  return part.cells / part.cols
-}
-
-function isUndivided(part: PartLayout): boolean {
-  return part.strata.length === 1
-}
-
-function largest(parts: readonly PartLayout[], measure: (part: PartLayout) => number): number {
-  return parts.reduce((most, part) => Math.max(most, measure(part)), 0)
-}
-
-/** Address of the class array after copying it to `address`, or 0 for an axis of one class. */
-function writeClasses(heap: WasmHeap, address: number, classes: Uint8Array | undefined): number {
-  if (classes === undefined) return 0
-  heap.write(address, classes)
-  return address
-}
-
-/** Describes each stratum to the module: entries, non-zeros, table, shift. */
-function writeStrata(heap: WasmHeap, address: number, parts: readonly PartLayout[], nonZeros: Uint32Array): void {
-  const words = heap.words(address, (nonZeros.length * STRATUM_BYTES) / 4)
-  let s = 0
-  for (const { strata } of parts) {
-    for (const cells of strata) {
-      const count = nonZeros[s]!
-      const { table, shift } = count === 0 ? { table: 0, shift: 0 } : pickTable(cells, count)
-      words.set([cells, count, table, shift], s * 4)
-      s++
-    }
-  }
-}
-
 // ---- encoder ----
+
+const MAX_STRATA = 64
 
 function encode(heap: WasmHeap, parts: readonly PartLayout[], positions: readonly Uint32Array[]): SgrSections {
   const total = positions.reduce((sum, list) => sum + list.length, 0)
@@ -166,106 +118,4 @@ function splitParts(
     s += part.strata.length
   })
   return heap.words(counts, strataCount).slice()
-}
-
-// ---- decoder ----
-
-/** Addresses of the working blocks of decodeDivided. */
-interface DecodeBlocks {
-  readonly indices: number
-  readonly positions: number
-  readonly rowClasses: number
-  readonly colClasses: number
-  readonly rowStarts: number
-  readonly colStarts: number
-  readonly rows: number
-  readonly cols: number
-  readonly mask: number
-  readonly signs: number
-}
-
-const STARTS_BYTES = 9 * 4
-
-function takeDecodeBlocks(heap: WasmHeap, parts: readonly PartLayout[], nonZeros: Uint32Array): DecodeBlocks {
-  const divided = parts.filter((part) => !isUndivided(part))
-  const rows = largest(divided, rowsOf)
-  const cols = largest(divided, (part) => part.cols)
-  const planeBytes = Math.ceil(largest(divided, (part) => part.cells) / 32) * 4
-  return {
-    indices: heap.take(nonZeros.reduce((most, count) => Math.max(most, count), 0) * 4),
-    positions: heap.take(largest(divided, (part) => part.cells) * 4),
-    rowClasses: heap.take(rows),
-    colClasses: heap.take(cols),
-    rowStarts: heap.take(STARTS_BYTES),
-    colStarts: heap.take(STARTS_BYTES),
-    rows: heap.take(rows * 4),
-    cols: heap.take(cols * 4),
-    mask: heap.take(planeBytes),
-    signs: heap.take(planeBytes),
-  }
-}
-
-function decode(heap: WasmHeap, parts: readonly PartLayout[], sections: SgrSections): Uint32Array[] {
-  const { nonZeros, rans, escapes, raw } = sections
-  heap.release()
-  const strata = heap.take(nonZeros.length * STRATUM_BYTES)
-  const ransAt = heap.take(rans.length)
-  const escapesAt = heap.take(escapes.length)
-  const rawAt = heap.take(raw.length)
-  const blocks = takeDecodeBlocks(heap, parts, nonZeros)
-  heap.write(ransAt, rans)
-  heap.write(escapesAt, escapes)
-  heap.write(rawAt, raw)
-  writeStrata(heap, strata, parts, nonZeros)
-  check(heap.exports.beginDecoding(ransAt, ransAt + rans.length, escapesAt, escapesAt + escapes.length, rawAt))
-  let s = 0
-  const decoded = parts.map((part) => {
-    const counts = nonZeros.subarray(s, s + part.strata.length)
-    const stratum = strata + s * STRATUM_BYTES
-    s += part.strata.length
-    return isUndivided(part)
-      ? decodeUndivided(heap, counts[0]!, stratum, blocks.indices)
-      : decodeDivided(heap, part, counts, stratum, blocks)
-  })
-  check(heap.exports.finishDecoding())
-  return decoded
-}
-
-function decodeUndivided(heap: WasmHeap, count: number, stratum: number, indices: number): Uint32Array {
-  if (count === 0) return new Uint32Array(0)
-  check(heap.exports.decodeStratum(stratum, indices))
-  return heap.words(indices, count).slice()
-}
-
-/** Strata are marked in bit planes of the part, which then give the positions in order. */
-function decodeDivided(
-  heap: WasmHeap,
-  part: PartLayout,
-  counts: Uint32Array,
-  firstStratum: number,
-  blocks: DecodeBlocks,
-): Uint32Array {
-  const { exports } = heap
-  const { cols, colClassCount } = part
-  const rowClasses = writeClasses(heap, blocks.rowClasses, part.rowClasses)
-  const colClasses = writeClasses(heap, blocks.colClasses, part.colClasses)
-  exports.groupByClass(rowClasses, rowsOf(part), cols, blocks.rowStarts, blocks.rows)
-  exports.groupByClass(colClasses, cols, 1, blocks.colStarts, blocks.cols)
-  const rowStarts = heap.words(blocks.rowStarts, STARTS_BYTES / 4)
-  const colStarts = heap.words(blocks.colStarts, STARTS_BYTES / 4)
-  const planeBytes = Math.ceil(part.cells / 32) * 4
-  heap.bytes(blocks.mask, planeBytes).fill(0)
-  heap.bytes(blocks.signs, planeBytes).fill(0)
-  counts.forEach((count, s) => {
-    if (count === 0) return
-    check(exports.decodeStratum(firstStratum + s * STRATUM_BYTES, blocks.indices))
-    const a = Math.floor(s / colClassCount)
-    const b = s % colClassCount
-    const width = colStarts[b + 1]! - colStarts[b]!
-    const rows = blocks.rows + rowStarts[a]! * 4
-    const columns = blocks.cols + colStarts[b]! * 4
-    exports.markStratum(blocks.indices, count, rows, columns, width, blocks.mask, blocks.signs)
-  })
-  const total = exports.planesToPositions(blocks.mask, blocks.signs, part.cells, blocks.positions)
-  return heap.words(blocks.positions, total).slice()
 }

@@ -4,7 +4,7 @@
  */
 import { wasmHeap } from '../kernels/wasm-heap.ts'
 import { chooseClasses } from './choose-classes.ts'
-import { decodeSgrFrame, encodeSgrFrame, type SgrCoder } from './sgr-frame.ts'
+import { decodeSgrFrame, decodeSgrFrameInto, encodeSgrFrame, type SgrCoder } from './sgr-frame.ts'
 import { referenceCoder } from './sgr-reference.ts'
 import { readSide, writeSide } from './sgr-side.ts'
 import { wasmCoder } from './sgr-wasm.ts'
@@ -21,6 +21,7 @@ export function sgrWith(coder: SgrCoder): TritCodec {
     sideLength: (bytes, offset, rows, cols) => readSide(bytes, offset, rows, cols).length,
     encodeFrame: (parts) => encodeSgrFrame(coder, parts),
     decodeFrame: (bytes, parts) => decodeSgrFrame(coder, bytes, parts),
+    decodeInto: (bytes, part, target) => decodeSgrFrameInto(coder, bytes, part, target),
   }
 }
 
@@ -39,5 +40,6 @@ function lazily(make: () => SgrCoder): SgrCoder {
   return {
     encode: (parts, positions) => coder().encode(parts, positions),
     decode: (parts, sections) => coder().decode(parts, sections),
+    decodeInto: (part, layout, sections, target) => coder().decodeInto?.(part, layout, sections, target) ?? false,
   }
 }

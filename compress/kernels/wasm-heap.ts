@@ -16,6 +16,8 @@ export interface WasmExports {
   histogramHigh(x: number, n: number, tables: number): void
   joinHighTables(tables: number): void
   histogramLow(x: number, n: number, high: number, table: number): void
+  collect(x: number, n: number, first: number, lowest: number, entries: number, magnitudes: number): number
+  marginals(positions: number, count: number, cols: number, rowCounts: number, colCounts: number): void
   setTies(ties: number): void
   select(x: number, n: number, first: number, threshold: number, out: number): number
   setTables(entries: number, ranges: number, escapes: number): void
@@ -51,6 +53,21 @@ export interface WasmExports {
     signs: number,
   ): void
   planesToPositions(mask: number, signs: number, cells: number, out: number): number
+  placeStratum(
+    indices: number,
+    count: number,
+    rows: number,
+    columns: number,
+    width: number,
+    cols: number,
+    axis: number,
+    groups: number,
+  ): void
+  groupsOfRun(cells: number, count: number, cols: number, firstColumn: number, axis: number, groups: number): void
+  applyTrits(entries: number, count: number, groups: number, pairs: number, sink: number, out: number): void
+  fill16(out: number, n: number, bits: number): void
+  fill32(out: number, n: number, bits: number): void
+  quieten16(values: number, n: number, infinity: number, quiet: number): void
 }
 
 const PAGE = 65536

@@ -11,6 +11,8 @@ import { type WasmHeap, wasmHeap } from './wasm-heap.ts'
 const CHUNK = 2 ** 16
 /** Below this a histogram's tables cost more than counting does. */
 const SMALL_HISTOGRAM = 2 ** 15
+/** Rows or columns whose counts are kept in linear memory. */
+const MAX_COUNTED = 2 ** 20
 /** f32 entries of `b` that matmulAdd holds at once. */
 const MATMUL_BLOCK = 2 ** 22
 
@@ -28,7 +30,7 @@ export function wasmKernels(): Kernels {
     histogramHigh: (x, counts) => histogramHigh(heap, x, counts),
     histogramLow: (x, high, counts) => histogramLow(heap, x, high, counts),
     select: (x, thresholdBits, ties) => select(heap, x, thresholdBits, ties),
-    marginals: jsKernels.marginals,
+    marginals: (positions, rows, cols) => marginals(heap, positions, rows, cols),
     scatterAdd: jsKernels.scatterAdd,
     matmulAdd: (out, a, b, m, k, n, factor) => matmulAdd(heap, out, a, b, m, k, n, factor),
   }
@@ -156,6 +158,27 @@ function select(heap: WasmHeap, x: Float32Array, thresholdBits: number, ties: nu
     kept.push(heap.words(target, count).slice())
   })
   return concatenate(kept)
+}
+
+/** Chunk by chunk; each begins in the row where the one before it ended. */
+function marginals(
+  heap: WasmHeap,
+  positions: Uint32Array,
+  rows: number,
+  cols: number,
+): ReturnType<Kernels['marginals']> {
+  if (rows > MAX_COUNTED || cols > MAX_COUNTED) return jsKernels.marginals(positions, rows, cols)
+  heap.release()
+  const source = takeChunk(heap, positions.length, 4)
+  const rowCounts = heap.take(rows * 4)
+  const colCounts = heap.take(cols * 4)
+  heap.bytes(rowCounts, rows * 4).fill(0)
+  heap.bytes(colCounts, cols * 4).fill(0)
+  eachChunk(positions.length, (start, end) => {
+    heap.write(source, positions.subarray(start, end))
+    heap.exports.marginals(source, end - start, cols, rowCounts, colCounts)
+  })
+  return { rowCounts: heap.words(rowCounts, rows).slice(), colCounts: heap.words(colCounts, cols).slice() }
 }
 
 function concatenate(arrays: readonly Uint32Array[]): Uint32Array {

@@ -79,7 +79,7 @@ async function gather(stream: AsyncIterable<Uint8Array>, size: number): Promise<
 async function writeReconstruction(bytes: Uint8Array, expert: string, out: string, input: ExpertInput): Promise<void> {
   const container = await openContainer(memorySource(bytes))
   await container.verify()
-  const weights = reconstructedSource(container, input.base ? { base: input.base.source } : {})
+  const weights = reconstructedSource(container, input.base?.source ? { base: input.base.source } : {})
   const view = safetensorsView(weights)
   await mkdir(out, { recursive: true })
   const sink = await fileSink(join(out, input.kind === 'full' ? 'model.safetensors' : 'adapter_model.safetensors'))

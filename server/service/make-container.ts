@@ -72,7 +72,7 @@ async function compress(
         ...(expert.adapterConfig && { adapterConfig: expert.adapterConfig }),
         ...(base && {
           base: {
-            source: baseSource ?? NO_SOURCE,
+            ...(baseSource && { source: baseSource }),
             digest: baseAnnotations(base.manifest).weights_digest,
             repo: base.repo,
             revision: base.revision,
@@ -118,17 +118,4 @@ async function checkFits(
   } finally {
     await opened.close()
   }
-}
-
-/** The base of an adapter: named in the container, never read. */
-const NO_SOURCE: LocatedSource = {
-  tensors: [],
-  metadata: {},
-  read: () => unread(),
-  readBytes: () => unread(),
-  locate: () => unread(),
-}
-
-function unread(): never {
-  throw new Error('the base of an adapter is recorded, not read')
 }

@@ -22,6 +22,14 @@ export class FileSource implements ByteSource {
   async read(start: number, end: number, signal?: AbortSignal): Promise<Uint8Array> {
     if (start < 0 || end < start || end > this.size) throw this.truncated(start, end, this.size)
     const bytes = new Uint8Array(end - start)
+    await this.readInto(bytes, start, signal)
+    return bytes
+  }
+
+  /** Fills `bytes` from `start`: for a caller that uses the same memory again and again. Throws SOURCE_TRUNCATED. */
+  async readInto(bytes: Uint8Array, start: number, signal?: AbortSignal): Promise<void> {
+    const end = start + bytes.byteLength
+    if (start < 0 || end > this.size) throw this.truncated(start, end, this.size)
     let filled = 0
     while (filled < bytes.byteLength) {
       signal?.throwIfAborted()
@@ -30,7 +38,6 @@ export class FileSource implements ByteSource {
       if (bytesRead === 0) throw this.truncated(start, end, start + filled)
       filled += bytesRead
     }
-    return bytes
   }
 
   async close(): Promise<void> {

@@ -92,6 +92,7 @@ function located(
     metadata: source.metadata,
     read: (name, signal) => source.read(name, signal),
     readBytes: (name, signal) => source.readBytes(name, signal),
+    readRange: (name, start, end, signal) => fileOf(name).file.readRange(name, start, end, signal),
     close: async () => source.close?.(),
     locate(name): TensorLocation {
       const { path, file } = fileOf(name)

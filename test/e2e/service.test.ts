@@ -131,6 +131,21 @@ print(json.dumps([len(tensors), sum(t.size for t in tensors.values()), sorted({s
       expect(Buffer.compare(await readFile(join(target, 'adapter_model.safetensors')), bytes)).toBe(0)
     })
 
+    test('pulls again only what is not there, and does not touch what differs', async () => {
+      const target = join(folder, 'again')
+      await cli('pull', 'demo/debsection', target)
+      const again = await cli('pull', 'demo/debsection', target, '--json')
+      expect(JSON.parse(again.stdout).bytes).toBe(0)
+      await writeFile(join(target, 'README.md'), 'my own notes')
+      expect(await cli('pull', 'demo/debsection', target)).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching('OUTPUT_EXISTS'),
+      })
+      expect(await readFile(join(target, 'README.md'), 'utf8')).toBe('my own notes')
+      expect(await cli('pull', 'demo/debsection', target, '--force')).toMatchObject({ code: 0 })
+      expect(await readFile(join(target, 'README.md'), 'utf8')).not.toBe('my own notes')
+    })
+
     test('merges by the YAML of the examples, and again with the same bytes', async () => {
       await cli('push', join(EXAMPLES, 'wnnoun'), 'demo/wnnoun')
       const first = await cli('merge', join(EXAMPLES, 'merge.yml'), join(folder, 'merged'))

@@ -5,12 +5,13 @@
  */
 export { narrowBf16, narrowF16, widenBf16, widenF16 } from "./convert";
 export { axpy, matmulAdd, subtract } from "./arithmetic";
-export { histogramHigh, histogramLow, joinHighTables, moments, select, setTies } from "./statistics";
+export { collect, histogramHigh, histogramLow, joinHighTables, marginals, moments, select, setTies } from "./statistics";
 export {
   beginDecoding, beginEncoding, decodeStratum, encodeStratum, encodeSymbols, endOfEscapes, finishDecoding, finishStrata,
   setTables,
 } from "./sgr-code";
 export { groupByClass, markStratum, planesToPositions, splitPart } from "./sgr-strata";
+export { applyTrits, fill16, fill32, groupsOfRun, placeStratum, quieten16 } from "./trit-values";
 
 /** First address that is free for the heap. */
 export function heapBase(): usize {

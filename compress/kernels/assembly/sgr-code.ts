@@ -160,7 +160,11 @@ export function beginDecoding(rans: usize, ransEnd: usize, escapes: usize, escap
   return stateNow < STATE_LOW || stateNext < STATE_LOW ? STATES_WRONG : OK;
 }
 
-/** Writes the indices of a stratum, ascending, with sign. */
+/**
+ * Writes the indices of a stratum, ascending, with sign. Whether a symbol takes a word is a coin toss to the processor,
+ * so the loop has no branch for it and reads on when the words are used up, at most two bytes per non-zero, which the
+ * caller keeps readable; that it did is seen at the end.
+ */
 export function decodeStratum(stratum: usize, out: usize): u32 {
   const cells = load<u32>(stratum);
   const nonZeros = load<u32>(stratum, 4);
@@ -179,11 +183,9 @@ export function decodeStratum(stratum: usize, out: usize): u32 {
   for (let target = out; target < end; target += 4) {
     const entry = load<u32>(entries + (<usize>(now & (TABLE_SLOTS - 1)) << 2));
     let state = ((entry >> 13) & FIELD) * (now >> TABLE_BITS) + (entry & FIELD);
-    if (state < STATE_LOW) {
-      if (words >= wordsEnd) return WORDS_MISSING;
-      state = (state << 16) | load<u16>(words);
-      words += 2;
-    }
+    const low = state < STATE_LOW;
+    state = select<u32>((state << 16) | <u32>load<u16>(words), state, low);
+    words += <usize>low << 1;
     now = next;
     next = state;
     let high = entry >> 26;
@@ -199,6 +201,7 @@ export function decodeStratum(stratum: usize, out: usize): u32 {
     if (index >= cells) return POSITION_PAST_END;
     store<u32>(target, index | (field << 31));
   }
+  if (words > wordsEnd) return WORDS_MISSING;
   stateNow = now;
   stateNext = next;
   wordAt = words;

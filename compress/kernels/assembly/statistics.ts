@@ -159,3 +159,60 @@ function keep(bits: u32, index: u32, threshold: u32, target: usize): usize {
   store<u32>(target, index | (bits & 0x80000000));
   return target + 4;
 }
+
+/**
+ * The entries with bits 30..0 of at least `lowest` (> 0): to `entries` (first + i) | sign, to `magnitudes` those bits.
+ * Returns how many.
+ */
+export function collect(x: usize, n: u32, first: u32, lowest: u32, entries: usize, magnitudes: usize): u32 {
+  const magnitude = i32x4.splat(MAGNITUDE);
+  const limit = i32x4.splat(lowest - 1);
+  let target: usize = 0;
+  let i: u32 = 0;
+  for (; i + 16 <= n; i += 16) {
+    const p = x + (<usize>i << 2);
+    const a = i32x4.gt_s(v128.and(v128.load(p), magnitude), limit);
+    const b = i32x4.gt_s(v128.and(v128.load(p, 16), magnitude), limit);
+    const c = i32x4.gt_s(v128.and(v128.load(p, 32), magnitude), limit);
+    const d = i32x4.gt_s(v128.and(v128.load(p, 48), magnitude), limit);
+    if (!v128.any_true(v128.or(v128.or(a, b), v128.or(c, d)))) continue;
+    for (let hits = mask16(a, b, c, d); hits; hits &= hits - 1) {
+      const at = ctz(hits);
+      const bits = load<u32>(p + (<usize>at << 2));
+      store<u32>(entries + target, (first + i + at) | (bits & ~MAGNITUDE));
+      store<u32>(magnitudes + target, bits & MAGNITUDE);
+      target += 4;
+    }
+  }
+  for (; i < n; i++) {
+    const bits = load<u32>(x + (<usize>i << 2));
+    if ((bits & MAGNITUDE) < lowest) continue;
+    store<u32>(entries + target, (first + i) | (bits & ~MAGNITUDE));
+    store<u32>(magnitudes + target, bits & MAGNITUDE);
+    target += 4;
+  }
+  return <u32>(target >> 2);
+}
+
+/** Adds to rowCounts and colCounts (u32) the entries of each row and column. Entries ascend by index. */
+export function marginals(positions: usize, count: u32, cols: u32, rowCounts: usize, colCounts: usize): void {
+  const end = positions + (<usize>count << 2);
+  let row = rowCounts;
+  let rowStart: u32 = 0;
+  let inRow: u32 = 0;
+  for (let p = positions; p < end; p += 4) {
+    const index = load<u32>(p) & MAGNITUDE;
+    if (index - rowStart >= cols) {
+      store<u32>(row, load<u32>(row) + inRow);
+      inRow = 0;
+      do {
+        row += 4;
+        rowStart += cols;
+      } while (index - rowStart >= cols);
+    }
+    inRow++;
+    const column = colCounts + (<usize>(index - rowStart) << 2);
+    store<u32>(column, load<u32>(column) + 1);
+  }
+  store<u32>(row, load<u32>(row) + inRow);
+}

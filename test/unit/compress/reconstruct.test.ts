@@ -86,6 +86,39 @@ describe('reconstructed weights', () => {
     expect((await source.read('m.w'))[0]).not.toBe(Math.fround(0.1))
   })
 
+  test('stream as the bytes they are, in every dtype and around every origin', async () => {
+    const rows = 700
+    const shape = [rows, 500] // more than a frame
+    const entries = rows * 500
+    const large = {
+      name: 'm.w',
+      dtype: 'BF16',
+      shape,
+      trits: Array.from({ length: entries }, (_, i) => (i % 7 === 0 ? 1 : i % 11 === 0 ? -1 : 0)),
+      scales: { axis: 'row', values: Float32Array.from({ length: rows }, (_, i) => 2 ** -(i % 9)) },
+    } as const
+    const values = Array.from({ length: entries }, (_, i) => Math.sin(i))
+    for (const origin of ['zero', 'one', 'base'] as const) {
+      const container = await open([large, head], { origin, ...(origin === 'base' ? { base: { digest: 'd' } } : {}) })
+      for (const dtype of ['BF16', 'F16', 'F32', 'F64'] as const) {
+        const plain = valuesSource([{ name: 'm.w', dtype, shape, values }])
+        const bytes = await plain.readBytes('m.w')
+        // Of its own memory, and a view of memory that must not change.
+        const readers = [
+          async (_: string, start: number, end: number) => bytes.slice(start, end),
+          async (_: string, start: number, end: number) => bytes.subarray(start, end),
+        ]
+        for (const readRange of readers) {
+          const source = reconstructedSource(container, { dtype, base: { ...plain, readRange } })
+          const pieces: Uint8Array[] = []
+          for await (const piece of source.streamBytes!('m.w')) pieces.push(piece)
+          expect(pieces.length).toBe(dtype === 'F64' ? 1 : 2)
+          expect(Buffer.concat(pieces).equals(await source.readBytes('m.w'))).toBe(true)
+        }
+      }
+    }
+  })
+
   test('follow the gain, rounded to f32 together with the scale', async () => {
     const scale = { axis: 'tensor', values: Float32Array.of(0.1) } as const
     const source = reconstructedSource(await open([{ ...trits, dtype: 'F32', scales: scale }]), { gain: 1.3 })

@@ -41,6 +41,28 @@ async function collect(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array[]>
 }
 
 describe('a file that exists only as it is read', () => {
+  it('takes a tensor in pieces where the source streams, from any point of the file to any other', async () => {
+    const { source, whole } = counting(TENSORS)
+    const streaming: TensorSource = {
+      ...source,
+      async *streamBytes(name) {
+        for (const byte of await source.readBytes(name)) yield Uint8Array.of(byte)
+      },
+    }
+    const view = safetensorsView(streaming)
+    for (let start = whole.length - 20; start <= whole.length; start++)
+      for (let end = start; end <= whole.length; end++)
+        expect(Buffer.concat(await collect(view.stream(start, end)))).toEqual(Buffer.from(whole.subarray(start, end)))
+  })
+
+  it('fails when a source streams fewer bytes than the header says', async () => {
+    const { source } = counting(TENSORS)
+    async function* short() {
+      yield new Uint8Array(1)
+    }
+    await expect(collect(safetensorsView({ ...source, streamBytes: short }).stream())).rejects.toThrow('gave 1 bytes')
+  })
+
   it('knows its size without reading a tensor', () => {
     const { source, asked, whole } = counting(TENSORS)
     expect(safetensorsView(source).size).toBe(whole.byteLength)
