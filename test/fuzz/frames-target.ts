@@ -8,6 +8,7 @@ import { sgrWith } from '../../compress/codecs/sgr.ts'
 import { referenceCoder } from '../../compress/codecs/sgr-reference.ts'
 import { wasmCoder } from '../../compress/codecs/sgr-wasm.ts'
 import type { EncodePart, FramePart, TritCodec } from '../../compress/codecs/trit-codec.ts'
+import { applyTrits, type TritTarget } from '../../compress/codecs/trit-values.ts'
 import { jsKernels } from '../../compress/kernels/js.ts'
 import { SIGN_BIT } from '../../compress/quantized-tensor.ts'
 import { bytesRequested, meterAllocations } from './allocation-meter.ts'
@@ -44,6 +45,7 @@ const LAYOUTS: readonly (readonly Shape[])[] = [
     { rows: 40, cols: 12, start: 240 },
     { rows: 9, cols: 9 },
   ],
+  [{ rows: 40, cols: 12, start: 240 }],
   [{ rows: 33, cols: 31 }],
   [{ rows: 2, cols: 2000 }],
 ]
@@ -208,9 +210,45 @@ function compare(
   const other = otherDecoder(codec, body, parts)
   if ((other !== undefined) !== (outcome === 'accepted'))
     throw new Violation(`${codec.name}: one decoder says ${outcome}, the other ${other ? 'accepted' : 'refused'}`)
+  if (codec === reference && parts.length === 1) compareValues(body, parts[0]!, decoded[0])
   other?.forEach((positions, i) => {
     expectSameBytes(`part ${i} of ${codec.name}`, decoded[i]!, Uint32Array.from(positions))
   })
+}
+
+/** Straight to numbers: what the positions make of a target, or a refusal that leaves it as it was. */
+function compareValues(body: Uint8Array, part: FramePart, positions: Uint32Array | undefined): void {
+  const dice = new Dice(body.length * 31 + (body.at(-1) ?? 0))
+  const target = randomTarget(dice, part)
+  const before = target.out.slice()
+  const expected = { ...target, out: target.out.slice() }
+  let done = false
+  try {
+    done = wasm.decodeInto?.(body, part, target) ?? false
+    if (positions === undefined && done) throw new Violation('values of a frame that is refused')
+  } catch (error) {
+    if (positions !== undefined) throw error
+    refusal(error, ['CONTAINER_INVALID'])
+  }
+  heap.check()
+  if (done && positions !== undefined) applyTrits(positions, part, expected)
+  expectSameBytes(`values of ${target.dtype}`, target.out, done ? expected.out : before)
+}
+
+/** Any bits for scales and values: NaNs and infinities too. */
+function randomTarget(dice: Dice, { rows, cols, cells }: FramePart): TritTarget {
+  const axis = dice.pick(['tensor', 'row', 'column'] as const)
+  const dtype = dice.pick(['F32', 'F16', 'BF16'] as const)
+  const values = () => {
+    const { buffer } = dice.bytes(cells * (dtype === 'F32' ? 4 : 2))
+    return dtype === 'F32' ? new Float32Array(buffer) : new Uint16Array(buffer)
+  }
+  const scales = axis === 'tensor' ? 1 : axis === 'row' ? rows : cols
+  const pairs = Uint32Array.from({ length: 2 * scales }, () => dice.word())
+  const common = { axis, dtype, pairs, out: values() }
+  if (dice.chance(0.5)) return { ...common, operation: 'add', from: values() }
+  const codes = dtype === 'F32' ? pairs : pairs.map((bits) => bits & 0xffff)
+  return { ...common, operation: 'write', pairs: codes, zero: dice.word() >>> (dtype === 'F32' ? 0 : 16) }
 }
 
 function bodyLength(stored: Uint8Array, parts: readonly FramePart[]): number {

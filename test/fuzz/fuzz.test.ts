@@ -59,7 +59,7 @@ describe('the fuzzer itself', () => {
 
   test.each([
     ['before', -1],
-    ['behind', 24],
+    ['behind', 32],
   ])('sees a write %s a block of the kernels', (where, offset) => {
     const heap = new GuardedHeap()
     heap.keep(100)

@@ -5,6 +5,8 @@ import { WasmHeap } from '../../compress/kernels/wasm-heap.ts'
 import { Violation } from './target.ts'
 
 const GUARD = 64
+/** Loops over vectors finish the last one: the rest of it behind a block is theirs. */
+const VECTOR = 16
 /** No float, index or symbol that a decoder writes in passing. */
 const CANARY = 0xa5
 
@@ -18,10 +20,10 @@ export class GuardedHeap extends WasmHeap {
   }
 
   override take(bytes: number): number {
-    const before = super.take(bytes + 2 * GUARD)
+    const before = super.take(bytes + 2 * GUARD + VECTOR)
     const address = before + GUARD
     this.bytes(before, GUARD).fill(CANARY)
-    this.bytes(address + bytes, GUARD).fill(CANARY)
+    this.bytes(behind(address, bytes), GUARD).fill(CANARY)
     this.#blocks.push({ address, bytes })
     return address
   }
@@ -42,7 +44,7 @@ export class GuardedHeap extends WasmHeap {
   check(): void {
     for (const { address, bytes } of this.#blocks) {
       this.#checkZone(address - GUARD, 'before', bytes)
-      this.#checkZone(address + bytes, 'behind', bytes)
+      this.#checkZone(behind(address, bytes), 'behind', bytes)
     }
   }
 
@@ -52,4 +54,8 @@ export class GuardedHeap extends WasmHeap {
       if (zone[i] !== CANARY)
         throw new Violation(`a write ${where} a block of ${bytes} bytes, at byte ${i} of the zone`)
   }
+}
+
+function behind(address: number, bytes: number): number {
+  return address + Math.ceil(bytes / VECTOR) * VECTOR
 }
