@@ -51,10 +51,10 @@ export function matrixOf(shape: readonly number[]): { rows: number; cols: number
 
 /** @throws CompressError CONTAINER_INVALID */
 export function mapContainer(table: ContainerTable, payloadStart: number, payload: number): ContainerMap {
+  const spans = storedSpans(table, payloadStart, payload)
   const trits = table.tensors.filter(({ storage }) => storage !== 'lossless').map(tritTensor)
   const lossless = table.tensors.filter(({ storage }) => storage === 'lossless')
   const plan = planChecked(trits, table.frames.length)
-  const spans = storedSpans(table, payloadStart, payload)
   const frames = plan.map((slices, i) => ({ ...spans[i]!, slices }))
   frames.forEach(({ slices }, frame) => {
     for (const { tensor, start } of slices) {
@@ -89,15 +89,17 @@ function storedSpans(table: ContainerTable, payloadStart: number, payload: numbe
   const lengths = [...table.frames, ...table.chunks]
   if (table.crcs.length !== lengths.length)
     throw invalid(`${table.crcs.length} checksums for ${lengths.length} frames and chunks`)
+  // No codec has a frame of no bytes; frames that cost nothing would let a kilobyte of zeros claim millions of them.
+  const empty = table.frames.indexOf(0)
+  if (empty >= 0) throw invalid(`trit frame ${empty} has no bytes`)
+  const total = lengths.reduce((sum, length) => sum + length, 0)
+  if (total !== payload) throw invalid(`frames and chunks make ${total} bytes, the payload has ${payload}`)
   let end = payloadStart
-  const spans = lengths.map((length, i) => {
+  return lengths.map((length, i) => {
     const start = end
     end += length
     return { start, end, crc: table.crcs[i]! }
   })
-  if (end - payloadStart !== payload)
-    throw invalid(`frames and chunks make ${end - payloadStart} bytes, the payload has ${payload}`)
-  return spans
 }
 
 function placeChunks(tensors: readonly TableTensor[], spans: readonly StoredSpan[]): LosslessTensor[] {

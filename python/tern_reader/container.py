@@ -107,6 +107,8 @@ class Container:
         lengths = table.frames + table.chunks
         if len(self._plan) != len(table.frames) or sum(counts) != len(table.chunks):
             raise invalid("frames or chunks are not those that the shapes take")
+        if 0 in table.frames:
+            raise invalid("a trit frame of no bytes")
         if len(table.crcs) != len(lengths) or sum(lengths) != payload:
             raise invalid("checksums or lengths do not match the payload")
         at, spans = payload_at, []
