@@ -25,7 +25,7 @@ export const MAX_LAYERS = 8
 export const MAX_LAYER_WORTH = 2 ** 16
 /** Nesting of the table's JSON. Stops brackets from exhausting the stack. */
 export const MAX_TABLE_DEPTH = 32
-/** Values in the table's JSON. Stops [0,0,...] from becoming ten times its bytes in memory. */
+/** Values in the table's JSON, an object counting as 16. Stops [0,0,...] and [{},{},...] from becoming gigabytes. */
 export const MAX_TABLE_VALUES = 2 ** 22
 
 /** "TERN", then the line ends and the end-of-file mark that a transfer in text mode would change (as PNG does). */

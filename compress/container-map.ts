@@ -55,11 +55,12 @@ export function matrixOf(shape: readonly number[]): { rows: number; cols: number
 
 /** @throws CompressError CONTAINER_INVALID */
 export function mapContainer(table: ContainerTable, payloadStart: number, payload: number): ContainerMap {
+  checkLengths(table, payload)
   const trits = table.tensors.filter(({ storage }) => storage !== 'lossless').map(tritTensor)
   const lossless = table.tensors.filter(({ storage }) => storage === 'lossless')
   const { layers } = table
   const plan = planChecked(trits, table.frames.length, layers.length)
-  const spans = storedSpans(table, { start: payloadStart, length: payload }, plan.length)
+  const spans = storedSpans(table, payloadStart, plan.length)
   const frames = spans.frames.map((span, i) => ({ ...span, slices: plan[i % plan.length]! }))
   plan.forEach((slices, frame) => {
     for (const { tensor, start } of slices) {
@@ -89,6 +90,17 @@ function planChecked(trits: readonly TritShape[], frames: number, layers: number
   return plan
 }
 
+/** What the lengths must be whatever the plan is: checked first, as they bound what the plan may cost. */
+function checkLengths({ frames, chunks, crcs }: ContainerTable, payload: number): void {
+  if (crcs.length !== frames.length + chunks.length)
+    throw invalid(`${crcs.length} checksums for ${frames.length + chunks.length} frames and chunks`)
+  // No codec has a frame of no bytes; frames that cost nothing would let a kilobyte of zeros claim millions of them.
+  const empty = frames.indexOf(0)
+  if (empty >= 0) throw invalid(`trit frame ${empty} has no bytes`)
+  const total = [...frames, ...chunks].reduce((sum, length) => sum + length, 0)
+  if (total !== payload) throw invalid(`frames and chunks make ${total} bytes, the payload has ${payload}`)
+}
+
 interface StoredSpans {
   readonly frames: readonly StoredSpan[]
   readonly chunks: readonly StoredSpan[]
@@ -96,14 +108,11 @@ interface StoredSpans {
 
 /** The payload is: the frames of the first layer, the chunks, the frames of the other layers. */
 function storedSpans(
-  table: ContainerTable,
-  payload: { readonly start: number; readonly length: number },
+  { frames, chunks, crcs }: ContainerTable,
+  payloadStart: number,
   framesPerLayer: number,
 ): StoredSpans {
-  const { frames, chunks, crcs } = table
-  if (crcs.length !== frames.length + chunks.length)
-    throw invalid(`${crcs.length} checksums for ${frames.length + chunks.length} frames and chunks`)
-  let end = payload.start
+  let end = payloadStart
   const place = (lengths: readonly number[], firstCrc: number) =>
     lengths.map((length, i): StoredSpan => {
       const start = end
@@ -113,8 +122,6 @@ function storedSpans(
   const first = place(frames.slice(0, framesPerLayer), 0)
   const placedChunks = place(chunks, frames.length)
   const finer = place(frames.slice(framesPerLayer), framesPerLayer)
-  if (end - payload.start !== payload.length)
-    throw invalid(`frames and chunks make ${end - payload.start} bytes, the payload has ${payload.length}`)
   return { frames: [...first, ...finer], chunks: placedChunks }
 }
 

@@ -125,8 +125,18 @@ function exchangePrefix(names: readonly string[], { strip, add }: { strip: strin
   return new Map(beginning.map((name) => [name, add + name.slice(strip.length)]))
 }
 
+/** Before the names are made: a long `add` is paid for once and repeated for each of them. */
+function checkExchanged(names: readonly string[], { strip, add }: { strip: string; add: string }): void {
+  const added = utf8.encode(add).length - utf8.encode(strip).length
+  let total = 0
+  for (const name of names) if (name.startsWith(strip)) total += utf8.encode(name).length + added
+  if (total > MAX_NAMES_BYTES) throw invalid(`base_names makes ${total} bytes of names; the most is ${MAX_NAMES_BYTES}`)
+}
+
+/** @throws CompressError CONTAINER_INVALID */
 export function decodeBaseNames(names: readonly string[], stored: StoredBaseNames | undefined): BaseNames {
   if (stored === undefined) return 'same'
   if ('map' in stored) return stored.map
+  checkExchanged(names, stored)
   return Object.fromEntries(exchangePrefix(names, stored))
 }

@@ -10,6 +10,7 @@ import type { TensorInfo } from '../tensors/tensor.ts'
 import { crc32 } from './bytes/crc32.ts'
 import { decompress } from './bytes/zstd.ts'
 import { codecById } from './codecs/codec-table.ts'
+import type { FrameSlice } from './codecs/frames.ts'
 import type { TritCodec } from './codecs/trit-codec.ts'
 import { applyTrits, partOfTarget, type TritTarget } from './codecs/trit-values.ts'
 import { type DecodedFrame, decodeStoredFrame, frameName, inFrame, readSides } from './container-frames.ts'
@@ -212,7 +213,7 @@ export class Container {
       const { start, end, slices } = this.#map.frames[frame]!
       const stored = bytes.subarray(offset, offset + end - start)
       if (frame >= from) offset += stored.length
-      const slice = slices.findIndex(({ tensor }) => tensor === index)
+      const slice = sliceOf(slices, index)
       yield { frame, stored, slice, held: frame < from ? held!.decoded : undefined }
     }
   }
@@ -348,6 +349,18 @@ export class Container {
   #notFound(name: string, storage: string): TensorError {
     return new TensorError('TENSOR_NOT_FOUND', `the container has no ${storage} tensor ${name}`, { tensor: name })
   }
+}
+
+/** Where a frame has its slice of a tensor. By halves: a frame may hold 2^18 tensors, each of which is asked for. */
+function sliceOf(slices: readonly FrameSlice[], tensor: number): number {
+  let low = 0
+  let high = slices.length - 1
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (slices[middle]!.tensor < tensor) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** A turn of the event loop, so that a long tensor does not hold up everything else in this thread. */

@@ -60,8 +60,8 @@ function narrowExactly(values: Float32Array<ArrayBuffer>): Uint8Array {
  */
 export function decodeScales(raw: Uint8Array, shapes: readonly ScalesShape[]): Float32Array[] {
   const wholeBytes = scalesBytes(shapes.filter(({ axis }) => axis === 'tensor'))
-  const whole = new Float32Array(joinPlanes(raw.slice(0, wholeBytes), F32).slice().buffer)
-  const half = widen(joinPlanes(raw.slice(wholeBytes), BF16))
+  const whole = new Float32Array(joined(raw.subarray(0, wholeBytes), F32))
+  const half = widen(new Uint16Array(joined(raw.subarray(wholeBytes), BF16)))
   checkMagnitudes(whole)
   checkMagnitudes(half)
   const wholes = cutter(whole)
@@ -69,19 +69,25 @@ export function decodeScales(raw: Uint8Array, shapes: readonly ScalesShape[]): F
   return shapes.map(({ axis, count }) => (axis === 'tensor' ? wholes(count) : halves(count)))
 }
 
-/** Hands out copies of the next so many values. */
+/** Memory that holds the elements and nothing else. */
+function joined(planes: Uint8Array, elementSize: number): ArrayBuffer {
+  return joinPlanes(planes, elementSize).buffer as ArrayBuffer
+}
+
+/** Hands out the next so many values. Views: a block may be the largest thing in memory, and is not kept twice. */
 function cutter(values: Float32Array): (count: number) => Float32Array {
   let at = 0
   return (count) => {
     const start = at
     at += count
-    return values.slice(start, at)
+    return values.subarray(start, at)
   }
 }
 
-function widen(bytes: Uint8Array): Float32Array {
-  const halves = new Uint16Array(bytes.slice().buffer)
-  const bits = Uint32Array.from(halves, (half) => half << 16)
+function widen(halves: Uint16Array): Float32Array {
+  const bits = new Uint32Array(halves.length)
+  // No Uint32Array.from: with a function it first makes an array of all values, 32 M of them for a block of zeros.
+  for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16
   return new Float32Array(bits.buffer)
 }
 

@@ -172,7 +172,8 @@ function typeColumns(tensors: readonly TableTensor[]): Pick<TableJson, 'types' |
  */
 export function decodeTable(bytes: Uint8Array): ContainerTable {
   const root = parseRoot(bytes)
-  for (const key of root.keys()) if (!Object.hasOwn(KEYS, key)) throw invalid(`the table has an unknown key, ${key}`)
+  for (const key of root.keys())
+    if (!Object.hasOwn(KEYS, key)) throw invalid(`the table has an unknown key, ${key.slice(0, 80)}`)
   const shared = integers(root, 'shared', MAX_NAME_BYTES)
   const rest = strings(root, 'names')
   if (rest.length > MAX_TENSORS) throw tooMany(rest.length)
@@ -260,7 +261,9 @@ function decodeType(value: JsonValue): Omit<TableTensor, 'name' | 'referenceCrc'
   if (!Array.isArray(value) || value.length !== 4) throw invalid('a type is not [dtype, shape, storage, same scales]')
   const [dtype, shape, storage, sameScales] = value
   if (typeof dtype !== 'string' || !isDtype(dtype) || isSubByte(dtype))
-    throw invalid(`dtype ${JSON.stringify(toPlainJson(dtype!))} is unknown`)
+    throw invalid(
+      `dtype ${typeof dtype === 'string' ? JSON.stringify(dtype.slice(0, 80)) : 'that is no text'} is unknown`,
+    )
   const code = integer(storage, 'storage', 255)
   const named = STORAGES[code]
   if (named === undefined) throw invalid(`storage kind ${code} is unknown; version 1 knows 0 to ${STORAGES.length - 1}`)
@@ -299,7 +302,8 @@ function oneOf<T extends string>(allowed: readonly T[], root: JsonObject, key: s
 
 /** A column: an array, or nothing, which is an empty one. */
 function array(root: JsonObject, key: string): JsonValue[] {
-  const value = root.get(key) ?? []
+  const value = root.get(key)
+  if (value === undefined) return []
   if (!Array.isArray(value)) throw invalid(`${key} is not an array`, { key })
   return value
 }

@@ -25,10 +25,10 @@ export const MAX_DIMENSIONS = 64
 /** Stops names that are really data, and error messages of megabytes. */
 export const MAX_NAME_LENGTH = 2048
 /**
- * A header nests three deep: header, tensor, shape. Sixteen values a tensor are its description with a shape of nine
- * dimensions; more in all is 100 MB of something else, which would cost gigabytes as objects.
+ * A header nests three deep: header, tensor, shape. 36 values a tensor are its description (an object, a text, two
+ * arrays and two offsets) with a shape of nine dimensions; more in all is 100 MB of something else, which would cost gigabytes as objects.
  */
-const JSON_LIMITS = { depth: 3, values: 16 * MAX_TENSORS, members: MAX_TENSORS + 1 }
+const JSON_LIMITS = { depth: 3, values: 36 * MAX_TENSORS, members: MAX_TENSORS + 1 }
 
 const METADATA_KEY = '__metadata__'
 const TENSOR_FIELDS = ['dtype', 'shape', 'data_offsets'] as const

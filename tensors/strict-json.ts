@@ -30,7 +30,7 @@ export class StrictJsonError extends Error {
 export interface JsonLimits {
   /** Nesting of objects and arrays. */
   readonly depth: number
-  /** Values in the whole text, keys not counted. */
+  /** Values in the whole text, keys not counted; an object counts as 16, an array as 4, a JsonNumber as 4. */
   readonly values: number
   /** Members of one object. */
   readonly members: number
@@ -57,6 +57,11 @@ export function hasLoneSurrogate(text: string): boolean {
   return /\p{Surrogate}/u.test(text)
 }
 
+// What values take in memory, compared to an integer: `{}` has two characters and costs a Map.
+const OBJECT_COST = 16
+const ARRAY_COST = 4
+const NUMBER_COST = 4
+
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
 const INTEGER = /^(?:0|-?[1-9][0-9]*)$/
 
@@ -73,7 +78,7 @@ class Reader {
   }
 
   value(depth: number): JsonValue {
-    if (++this.values > this.limits.values) throw this.error(`more than ${this.limits.values} values`)
+    this.spend(1)
     this.skipSpace()
     const first = this.text[this.at]
     if (first === '{') return this.object(depth + 1)
@@ -91,7 +96,7 @@ class Reader {
   }
 
   private object(depth: number): JsonObject {
-    this.enter(depth)
+    this.enter(depth, OBJECT_COST)
     const members: JsonObject = new Map()
     if (this.accept('}')) return members
     do {
@@ -108,7 +113,7 @@ class Reader {
   }
 
   private array(depth: number): JsonValue[] {
-    this.enter(depth)
+    this.enter(depth, ARRAY_COST)
     const items: JsonValue[] = []
     if (this.accept(']')) return items
     do items.push(this.value(depth))
@@ -154,7 +159,9 @@ class Reader {
     if (token === undefined) throw this.error('expected a value')
     this.at += token.length
     const number = Number(token)
-    return INTEGER.test(token) && Number.isSafeInteger(number) ? number : new JsonNumber(token)
+    if (INTEGER.test(token) && Number.isSafeInteger(number)) return number
+    this.spend(NUMBER_COST - 1)
+    return new JsonNumber(token)
   }
 
   private literal<T extends boolean | null>(word: string, value: T): T {
@@ -163,8 +170,14 @@ class Reader {
     return value
   }
 
-  private enter(depth: number): void {
+  private spend(cost: number): void {
+    this.values += cost
+    if (this.values > this.limits.values) throw this.error(`more than ${this.limits.values} values`)
+  }
+
+  private enter(depth: number, cost: number): void {
     if (depth > this.limits.depth) throw this.error(`nesting deeper than ${this.limits.depth}`)
+    this.spend(cost - 1)
     this.at++
   }
 

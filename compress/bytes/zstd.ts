@@ -11,6 +11,8 @@ import { FRAME_RAW_BYTES, listFrames } from './zstd-frame.ts'
 import { decodeFramePortable } from './zstd-portable.ts'
 
 const WINDOW_LOG = 22
+/** Up to this the way to another thread and back takes longer than the decoding. */
+const INLINE_RAW_BYTES = 2 ** 16
 
 /** Decodes one checked frame to exactly `rawLength` bytes, or throws whatever its library throws. */
 export type FrameDecoder = (frame: Uint8Array, rawLength: number) => Promise<Uint8Array>
@@ -64,6 +66,7 @@ export async function decodeFrameNative(frame: Uint8Array, rawLength: number): P
     maxOutputLength: Math.max(1, rawLength),
     params: { [ZSTD_d_windowLogMax]: WINDOW_LOG },
   }
+  if (rawLength <= INLINE_RAW_BYTES) return plain(zlib.zstdDecompressSync(frame, options))
   return plain(await promisify(zlib.zstdDecompress)(frame, options))
 }
 

@@ -109,6 +109,8 @@ class Container:
         counts = [-(-t.bytes // CHUNK) for t in self._lossless]
         if len(self._plan) != len(table.frames) or sum(counts) != len(table.chunks):
             raise invalid("frames or chunks are not those that the shapes take")
+        if 0 in table.frames:
+            raise invalid("a trit frame of no bytes")
         frames, first = len(table.frames), self._per_layer
         lengths = table.frames[:first] + table.chunks + table.frames[first:]
         if len(table.crcs) != len(lengths) or sum(lengths) != payload:

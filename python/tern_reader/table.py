@@ -156,7 +156,7 @@ def _check_values(root) -> None:
     count, waiting = 0, [root]
     while waiting:
         value = waiting.pop()
-        count += 1
+        count += _cost(value)
         if count > MAX_VALUES:
             raise ValueError("too many values")
         if isinstance(value, str):
@@ -167,6 +167,13 @@ def _check_values(root) -> None:
             for key in value:
                 key.encode("utf-8")
             waiting.extend(value.values())
+
+
+def _cost(value) -> int:
+    if isinstance(value, dict):
+        return 16
+    is_integer = type(value) is int and abs(value) <= MAX_INTEGER
+    return 1 if value is None or isinstance(value, (bool, str)) or is_integer else 4
 
 
 def _integer(value, what: str, most: int = MAX_INTEGER) -> int:
@@ -228,7 +235,11 @@ def _base_names(root: dict, names: List[str]) -> Dict[str, str]:
     if set(_texts(stored, "base_names")) != {"strip", "add"}:
         raise invalid("base_names holds either map or strip and add")
     strip, add = stored["strip"], stored["add"]
-    return {name: add + name[len(strip) :] for name in names if name.startswith(strip)}
+    exchanged = [name for name in names if name.startswith(strip)]
+    added = len(add.encode("utf-8")) - len(strip.encode("utf-8"))
+    if sum(len(name.encode("utf-8")) + added for name in exchanged) > MAX_NAMES:
+        raise invalid("base_names makes too many bytes of names")
+    return {name: add + name[len(strip) :] for name in exchanged}
 
 
 # ---- tensors ----

@@ -42,7 +42,9 @@ export async function invalidCases(): Promise<InvalidCase[]> {
     ...(await scalesCases(rice)).map((one) => finish('CONTAINER_INVALID', 'open', one)),
     finish('CODEC_UNKNOWN', 'open', ['codec-unknown', 'codec 200', withTable(rice, { codec: 200 })]),
     ...(await checksumCases(rice)).map((one) => finish('CHECKSUM_MISMATCH', 'read', one)),
-    ...(await frameCases({ ...files, sgr: sgrFile })).map((one) => finish('CONTAINER_INVALID', 'read', one)),
+    ...(await frameCases({ ...files, sgr: sgrFile })).map((one) =>
+      finish('CONTAINER_INVALID', one[0].endsWith('-empty') ? 'open' : 'read', one),
+    ),
     ...(await sgrCases(sgrFile)).map((one) => finish('CONTAINER_INVALID', 'read', one)),
     ...chunkCases(rice).map((one) => finish('CONTAINER_INVALID', 'read', one)),
   ])
@@ -178,6 +180,7 @@ async function tableCases(file: Uint8Array): Promise<Named[]> {
       frames: [frame + chunk - 161],
       chunks: [161],
     }),
+    named('column-null', 'a column that is null: an absent one is empty, null is not', { references: null }),
     named('references-too-many', 'two references for one lossless tensor', { references: [null, null] }),
   ]
 }
@@ -211,6 +214,16 @@ async function tableTextCases(file: Uint8Array): Promise<Named[]> {
     text('table-byte-order-mark', 'a byte order mark', `\ufeff${json}`),
     text('table-too-many-values', 'five million values', json.replace('"options":{}', `"options":{"a":${zeros()}}`)),
     text(
+      'table-too-many-objects',
+      'objects count as 16 values',
+      json.replace('"options":{}', `"options":{"a":${objects()}}`),
+    ),
+    text(
+      'base-names-too-long',
+      'a prefix that makes 36 MB of names',
+      json.replace('"options":{}', `"options":{},"base_names":{"strip":"","add":"${'x'.repeat(12_000_000)}"}`),
+    ),
+    text(
       'number-with-fraction',
       'codec 2.0: an integer is written without a fraction',
       json.replace('"codec":2', '"codec":2.0'),
@@ -221,6 +234,10 @@ async function tableTextCases(file: Uint8Array): Promise<Named[]> {
 
 function nested(depth: number): string {
   return '{"a":'.repeat(depth) + 1 + '}'.repeat(depth)
+}
+
+function objects(): string {
+  return `[${'{},'.repeat(2 ** 18)}{}]`
 }
 
 function zeros(): string {

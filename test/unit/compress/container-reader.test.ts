@@ -40,7 +40,7 @@ describe('reading trits', () => {
   })
 
   test.each([
-    ['nothing', new Uint8Array(0), 'is cut off'],
+    ['half a number', Uint8Array.of(0x80), 'is cut off'],
     ['a position past the end', encodeRiceFrame([part([64 + 3]), part([1])]), 'a position past its 64 entries'],
     ['bytes after its end', Uint8Array.from([...encodeRiceFrame([part([1]), part([1])]), 0]), '1 bytes after'],
   ])('from a frame that holds %s is refused', async (_, stored, message) => {

@@ -65,7 +65,7 @@ describe('the table', () => {
     ['more scales than the block', { types: [...types(0, 1), ['F32', [8, 8], 2, 0], ...types(2)] }, 'take 20 bytes of'],
     [
       'more frames than the plan',
-      { frames: [...frames, 0], crcs: [...crcs, 0] },
+      { frames: [frames[0]! - 1, 1], crcs: [...crcs, 0] },
       '2 trit frames for tensors that take 1',
     ],
     [
@@ -82,7 +82,13 @@ describe('the table', () => {
     ['a chunk larger than raw', { chunks: [65], frames: [frames[0]! - 1] }, 'chunk 0 of a.n has 65 bytes for 64'],
     ['a checksum too few', { crcs: crcs.slice(1) }, '1 checksums for 2 frames and chunks'],
     ['frames past the end', { frames: [frames[0]! + 1] }, 'the payload has'],
+    ['a frame of no bytes', { frames: [0, ...frames], crcs: [0, ...crcs] }, 'trit frame 0 has no bytes'],
     ['a frame of 2^53 bytes', { frames: [2 ** 53] }, 'frames holds something that is no integer'],
+    [
+      'a prefix that makes more names than names may be',
+      { base_names: { strip: '', add: 'x'.repeat(12_000_000) } },
+      'base_names makes 36',
+    ],
     ['references for other tensors', { references: [1, 2] }, 'the table has 2 references for 1 lossless tensors'],
   ])('with %s is refused', async (_, change, message) => {
     const opened = openBytes(await withTable(file, change))

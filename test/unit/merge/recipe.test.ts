@@ -180,3 +180,23 @@ describe('a parameter of a tensor', () => {
     expect(parameterFor(weight('{ filter: mlp, value: 1 }'), 'attn', 0)).toBeUndefined()
   })
 })
+
+describe('a recipe that would take the YAML library minutes', () => {
+  it.each([
+    ['keys in keys', '? '.repeat(500), 'nested too deeply'],
+    ['brackets', '{a: '.repeat(2000), 'nested too deeply'],
+    ['dashes', `${'- '.repeat(2000)}x`, 'nested too deeply'],
+    ['many keys', Array.from({ length: 20_000 }, (_, i) => `k${i}: 1`).join('\n'), 'more than 64 keys'],
+    ['many keys on one line', `{${Array.from({ length: 20_000 }, (_, i) => `k${i}: 1`)}}`, 'more than 64 keys'],
+    ['many items', '- x\n'.repeat(20_000), 'more than 4096 items'],
+    ['many mistakes', 'a: }\n'.repeat(20_000), 'line 1: Unexpected flow-map-end'],
+    ['many documents', '---\n'.repeat(20_000), 'a second document'],
+  ])('is refused for %s', (_, text, problem) => {
+    expect(errorOf(text).message).toContain(problem)
+  })
+
+  it.each(['[', '{"a":'])('is refused as JSON for %s', (open) => {
+    const text = `${open.repeat(2000)}1${(open === '[' ? ']' : '}').repeat(2000)}`
+    expect(errorOf(text, 'json').message).toContain('nested too deeply')
+  })
+})

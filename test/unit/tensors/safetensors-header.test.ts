@@ -210,8 +210,8 @@ describe('a header that breaks a rule is refused', () => {
   })
 
   it('for more numbers than so many tensors could need', () => {
-    const error = refusal(() => parse(`{"w":[${'0,'.repeat(16 * MAX_TENSORS)}0]}`))
-    expect(error.message).toMatch(/more than 4194304 values/)
+    const error = refusal(() => parse(`{"w":[${'0,'.repeat(36 * MAX_TENSORS)}0]}`))
+    expect(error.message).toMatch(/more than 9437184 values/)
   })
 })
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { JsonNumber, parseStrictJson, StrictJsonError, toPlainJson } from '../../../tensors/strict-json.ts'
 
-const LIMITS = { depth: 8, values: 100, members: 10 }
+const LIMITS = { depth: 8, values: 160, members: 10 }
 
 describe('text that JSON.parse reads too', () => {
   it.each([
@@ -70,9 +70,20 @@ describe('text that only JSON.parse reads', () => {
 
 describe('text of more values than are allowed', () => {
   it('is refused where the first one too many begins', () => {
-    expect(parseStrictJson(`[${'1,'.repeat(98)}1]`, LIMITS)).toHaveLength(99)
-    expect(() => parseStrictJson(`[${'1,'.repeat(99)}1]`, LIMITS)).toThrow(/more than 100 values at character 199/)
-    expect(() => parseStrictJson('['.repeat(3) + '{"a":0},'.repeat(1_000_000), LIMITS)).toThrow(/more than 100 values/)
+    expect(parseStrictJson(`[${'1,'.repeat(155)}1]`, LIMITS)).toHaveLength(156)
+    expect(() => parseStrictJson(`[${'1,'.repeat(156)}1]`, LIMITS)).toThrow(/more than 160 values at character 313/)
+    expect(() => parseStrictJson('['.repeat(3) + '{"a":0},'.repeat(1_000_000), LIMITS)).toThrow(/more than 160 values/)
+  })
+
+  it.each([
+    ['an object', '{}', 16],
+    ['an array', '[]', 4],
+    ['a number that no integer is', '-0', 4],
+  ])('is refused sooner for what takes more memory: %s', (_, item, cost) => {
+    const most = (LIMITS.values - 4) / cost
+    const list = (count: number) => `[${Array(count).fill(item).join()}]`
+    expect(parseStrictJson(list(Math.floor(most)), LIMITS)).toHaveLength(Math.floor(most))
+    expect(() => parseStrictJson(list(Math.floor(most) + 1), LIMITS)).toThrow(/more than 160 values/)
   })
 })
 
