@@ -40,6 +40,15 @@ const expertQuery = publishQuery.extend({
   ...optionsQuery,
 })
 
+const containerQuery = z.object({
+  layers: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .optional()
+    .describe('only the first so many layers of trits: coarser, smaller'),
+})
+
 export const expertRoutes: readonly AnyRoute[] = [
   ...repoRoutes('expert'),
   route({
@@ -76,11 +85,12 @@ export const expertRoutes: readonly AnyRoute[] = [
     tag: 'experts',
     summary: 'The compressed expert',
     params: revisionParams,
+    query: containerQuery,
     responses: FILE_RESPONSES,
-    errors: ['REPO_NOT_FOUND', 'REVISION_NOT_FOUND', 'RANGE_INVALID'],
+    errors: ['REPO_NOT_FOUND', 'REVISION_NOT_FOUND', 'RANGE_INVALID', 'PARAMETER_INVALID'],
     async handler(call) {
       const request = { repo: repoOf(call.params), ref: call.params.ref, type: 'expert', variant: {} } as const
-      return fileReply(call, await call.services.fetch.container(request, call.signal))
+      return fileReply(call, await call.services.fetch.container(request, call.query.layers, call.signal))
     },
   }),
 ]
