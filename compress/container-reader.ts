@@ -15,6 +15,7 @@ import type { TritCodec } from './codecs/trit-codec.ts'
 import { applyTrits, partOfTarget, type TritTarget } from './codecs/trit-values.ts'
 import { type DecodedFrame, decodeStoredFrame, frameName, inFrame, readSides } from './container-frames.ts'
 import { checkHeaderDigest, HEADER_BYTES, readFixedHeader } from './container-layout.ts'
+import { allocate, checkReference } from './container-lossless.ts'
 import { type ContainerMap, type LosslessTensor, mapContainer, planScales, type StoredSpan } from './container-map.ts'
 import { decodeScales } from './container-scales.ts'
 import { type ContainerHeader, decodeTable } from './container-table.ts'
@@ -376,39 +377,6 @@ function concatenate(pieces: readonly TritSlice[]): Uint32Array {
   for (const { positions, start } of pieces)
     for (let i = 0; i < positions.length; i++) whole[n++] = positions[i]! + start
   return whole
-}
-
-/** The machine may have less memory than the limits allow a tensor to take. */
-function allocate({ name, bytes }: LosslessTensor): Uint8Array {
-  try {
-    return new Uint8Array(bytes)
-  } catch (cause) {
-    throw new CompressError(
-      'CONTAINER_INVALID',
-      `container: tensor ${name} of ${bytes} bytes does not fit in memory`,
-      { tensor: name, bytes },
-      { cause },
-    )
-  }
-}
-
-function checkReference(tensor: LosslessTensor, reference: Uint8Array | undefined): Uint8Array | undefined {
-  const { name, bytes, referenceCrc } = tensor
-  if (referenceCrc === null) return undefined
-  if (reference === undefined)
-    throw new CompressError(
-      'BASE_REQUIRED',
-      `tensor ${name} is stored as a difference to the base: open the base too`,
-      {
-        tensor: name,
-      },
-    )
-  if (reference.length === bytes && crc32(reference) === referenceCrc) return reference
-  throw new CompressError('BASE_MISMATCH', `the base's ${name} is not the one the expert was compressed against`, {
-    tensor: name,
-    bytes: reference.length,
-    expectedBytes: bytes,
-  })
 }
 
 function checkCrc(bytes: Uint8Array, span: StoredSpan, what: string, detail: Record<string, unknown>): void {
