@@ -11,6 +11,7 @@ export interface CompressFlags {
   readonly scope?: string
   readonly scale?: string
   readonly transform?: string
+  readonly layers?: string
   readonly gain?: string
   readonly include?: readonly string[]
   readonly exclude?: readonly string[]
@@ -30,6 +31,7 @@ export function addCompressOptions(command: Command): Command {
     .addOption(choice('--scope <scope>', 'one threshold for all tensors, or one for each', SCOPES))
     .addOption(choice('--scale <rule>', 'how magnitudes are chosen', SCALES))
     .addOption(choice('--transform <name>', 'change of coordinates of LoRA factors', TRANSFORMS))
+    .option('--layers <count>', 'layers of trits, 1 to 4: more magnitudes per entry')
     .option('--gain <factor>', 'factor on every magnitude when reading')
     .option('--include <pattern>', 'compress tensors that the rules leave out (repeatable)', collect)
     .option('--exclude <pattern>', 'keep tensors losslessly (repeatable)', collect)
@@ -39,8 +41,8 @@ export function addCompressOptions(command: Command): Command {
 
 /** The options that were given, under the names of compress/options.ts and of the API, which are the same. */
 export function givenOptions(flags: CompressFlags): Record<string, string | readonly string[]> {
-  const { preset, density, alpha, scope, scale, transform, gain, include, exclude, codec, strict } = flags
-  const all = { preset, density, alpha, scope, scale, transform, gain, include, exclude, codec }
+  const { preset, density, alpha, scope, scale, transform, layers, gain, include, exclude, codec, strict } = flags
+  const all = { preset, density, alpha, scope, scale, transform, layers, gain, include, exclude, codec }
   const given = Object.entries(all).filter((entry): entry is [string, string | readonly string[]] => !!entry[1])
   return Object.fromEntries(strict ? [...given, ['strict', 'true']] : given)
 }

@@ -85,6 +85,7 @@ export async function compressExpert(
   const writer = new ContainerWriter(containerHeader(input, options, plan), plan.tensors, {
     codec: codecByName(options.codec),
     spool: deps.spool,
+    layers: options.layers,
     executor: job.executor,
     ...(deps.signal === undefined ? {} : { signal: deps.signal }),
   })

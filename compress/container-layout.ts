@@ -19,6 +19,10 @@ export const MAX_NAMES_BYTES = 2 ** 25
 export const MAX_DIMENSIONS = 64
 /** Bytes of one lossless tensor, raw. zstd packs zeros 30000 to 1: stops a small file from claiming terabytes. */
 export const MAX_LOSSLESS_TENSOR_BYTES = 2 ** 34
+/** Layers of trits. Each multiplies the frames that the shapes take: stops a few bytes from multiplying the plan. */
+export const MAX_LAYERS = 8
+/** What a layer may be worth. Keeps worth times scale exact in f64. */
+export const MAX_LAYER_WORTH = 2 ** 16
 /** Nesting of the table's JSON. Stops brackets from exhausting the stack. */
 export const MAX_TABLE_DEPTH = 32
 /** Values in the table's JSON, an object counting as 16. Stops [0,0,...] and [{},{},...] from becoming gigabytes. */

@@ -26,7 +26,7 @@ export interface TritTensor extends TritShape {
   readonly axis: Scales['axis']
   /** 0, or n when its scales are those of the n-th trit tensor before it. */
   readonly sameScales: number
-  /** Frames that hold its entries; `last` < `first` for a tensor without entries. */
+  /** Frames of the first layer that hold its entries; `last` < `first` for a tensor without entries. */
   first: number
   last: number
 }
@@ -39,7 +39,11 @@ export interface LosslessTensor extends Pick<TensorInfo, 'name' | 'dtype' | 'sha
 
 export interface ContainerMap {
   readonly trits: readonly TritTensor[]
+  /** What a trit of each layer is worth, in scales. */
+  readonly layers: readonly number[]
+  /** Layer by layer; all layers are cut into frames alike. */
   readonly frames: readonly FrameSpan[]
+  readonly framesPerLayer: number
   readonly lossless: readonly LosslessTensor[]
 }
 
@@ -51,19 +55,21 @@ export function matrixOf(shape: readonly number[]): { rows: number; cols: number
 
 /** @throws CompressError CONTAINER_INVALID */
 export function mapContainer(table: ContainerTable, payloadStart: number, payload: number): ContainerMap {
-  const spans = storedSpans(table, payloadStart, payload)
+  checkLengths(table, payload)
   const trits = table.tensors.filter(({ storage }) => storage !== 'lossless').map(tritTensor)
   const lossless = table.tensors.filter(({ storage }) => storage === 'lossless')
-  const plan = planChecked(trits, table.frames.length)
-  const frames = plan.map((slices, i) => ({ ...spans[i]!, slices }))
-  frames.forEach(({ slices }, frame) => {
+  const { layers } = table
+  const plan = planChecked(trits, table.frames.length, layers.length)
+  const spans = storedSpans(table, payloadStart, plan.length)
+  const frames = spans.frames.map((span, i) => ({ ...span, slices: plan[i % plan.length]! }))
+  plan.forEach((slices, frame) => {
     for (const { tensor, start } of slices) {
       const trit = trits[tensor]!
       if (start === 0) trit.first = frame
       trit.last = frame
     }
   })
-  return { trits, frames, lossless: placeChunks(lossless, spans.slice(frames.length)) }
+  return { trits, layers, frames, framesPerLayer: plan.length, lossless: placeChunks(lossless, spans.chunks) }
 }
 
 function tritTensor({ name, shape, storage, sameScales }: TableTensor): TritTensor {
@@ -74,32 +80,49 @@ function tritTensor({ name, shape, storage, sameScales }: TableTensor): TritTens
 }
 
 /** The plan is made only once it is known to be no larger than the column of frame lengths that the file paid for. */
-function planChecked(trits: readonly TritShape[], frames: number): FrameSlice[][] {
-  const cells = trits.reduce((sum, { rows, cols }) => sum + rows * cols, 0)
+function planChecked(trits: readonly TritShape[], frames: number, layers: number): FrameSlice[][] {
+  const cells = layers * trits.reduce((sum, { rows, cols }) => sum + rows * cols, 0)
   const plan = cells > frames * FRAME_CELLS ? undefined : planFrames(trits)
-  if (plan?.length !== frames)
+  if (plan === undefined || plan.length * layers !== frames)
     throw invalid(
-      `${frames} trit frames for tensors that take ${plan?.length ?? `at least ${Math.ceil(cells / FRAME_CELLS)}`}`,
+      `${frames} trit frames for tensors that take ${plan ? plan.length * layers : `at least ${Math.ceil(cells / FRAME_CELLS)}`}`,
     )
   return plan
 }
 
-/** One span per frame, then per chunk. */
-function storedSpans(table: ContainerTable, payloadStart: number, payload: number): StoredSpan[] {
-  const lengths = [...table.frames, ...table.chunks]
-  if (table.crcs.length !== lengths.length)
-    throw invalid(`${table.crcs.length} checksums for ${lengths.length} frames and chunks`)
+/** What the lengths must be whatever the plan is: checked first, as they bound what the plan may cost. */
+function checkLengths({ frames, chunks, crcs }: ContainerTable, payload: number): void {
+  if (crcs.length !== frames.length + chunks.length)
+    throw invalid(`${crcs.length} checksums for ${frames.length + chunks.length} frames and chunks`)
   // No codec has a frame of no bytes; frames that cost nothing would let a kilobyte of zeros claim millions of them.
-  const empty = table.frames.indexOf(0)
+  const empty = frames.indexOf(0)
   if (empty >= 0) throw invalid(`trit frame ${empty} has no bytes`)
-  const total = lengths.reduce((sum, length) => sum + length, 0)
+  const total = [...frames, ...chunks].reduce((sum, length) => sum + length, 0)
   if (total !== payload) throw invalid(`frames and chunks make ${total} bytes, the payload has ${payload}`)
+}
+
+interface StoredSpans {
+  readonly frames: readonly StoredSpan[]
+  readonly chunks: readonly StoredSpan[]
+}
+
+/** The payload is: the frames of the first layer, the chunks, the frames of the other layers. */
+function storedSpans(
+  { frames, chunks, crcs }: ContainerTable,
+  payloadStart: number,
+  framesPerLayer: number,
+): StoredSpans {
   let end = payloadStart
-  return lengths.map((length, i) => {
-    const start = end
-    end += length
-    return { start, end, crc: table.crcs[i]! }
-  })
+  const place = (lengths: readonly number[], firstCrc: number) =>
+    lengths.map((length, i): StoredSpan => {
+      const start = end
+      end += length
+      return { start, end, crc: crcs[firstCrc + i]! }
+    })
+  const first = place(frames.slice(0, framesPerLayer), 0)
+  const placedChunks = place(chunks, frames.length)
+  const finer = place(frames.slice(framesPerLayer), framesPerLayer)
+  return { frames: [...first, ...finer], chunks: placedChunks }
 }
 
 function placeChunks(tensors: readonly TableTensor[], spans: readonly StoredSpan[]): LosslessTensor[] {

@@ -15,6 +15,7 @@ import type { TritCodec } from './codecs/trit-codec.ts'
 import { applyTrits, partOfTarget, type TritTarget } from './codecs/trit-values.ts'
 import { type DecodedFrame, decodeStoredFrame, frameName, inFrame, readSides } from './container-frames.ts'
 import { checkHeaderDigest, HEADER_BYTES, readFixedHeader } from './container-layout.ts'
+import { allocate, checkReference } from './container-lossless.ts'
 import { type ContainerMap, type LosslessTensor, mapContainer, planScales, type StoredSpan } from './container-map.ts'
 import { decodeScales } from './container-scales.ts'
 import { type ContainerHeader, decodeTable } from './container-table.ts'
@@ -98,6 +99,8 @@ const NO_SIDE = new Uint8Array(0)
  */
 export class Container {
   readonly header: ContainerHeader
+  /** What a trit of each layer is worth, in scales; [1] for plain trits. */
+  readonly layers: readonly number[]
   /** Name of the trit codec. */
   readonly codec: TritCodec['name']
   readonly tensors: readonly ContainerTensor[]
@@ -109,13 +112,15 @@ export class Container {
   readonly #scales: readonly Float32Array[]
   readonly #tritIndex: ReadonlyMap<string, number>
   readonly #lossless: ReadonlyMap<string, LosslessTensor>
-  #lastFrame: { readonly frame: number; readonly decoded: DecodedFrame } | undefined
+  /** Per layer. */
+  readonly #lastFrames: ({ readonly frame: number; readonly decoded: DecodedFrame } | undefined)[] = []
   /** Side information of a tensor that goes on in later frames. */
-  #lastSide: { readonly tensor: number; readonly side: Uint8Array } | undefined
+  #lastSide: { readonly tensor: number; readonly layer: number; readonly side: Uint8Array } | undefined
 
   /** For openContainer. */
   constructor(source: ByteSource, codec: TritCodec, map: ContainerMap, contents: Contents) {
     this.header = contents.header
+    this.layers = map.layers
     this.codec = codec.name
     this.tensors = contents.tensors
     this.bytes = contents.bytes
@@ -130,34 +135,44 @@ export class Container {
   /** A whole trit tensor, in memory of its own. @throws as tritSlices */
   async readTrits(name: string, signal?: AbortSignal): Promise<QuantizedTensor> {
     const { rows, cols } = this.#map.trits[this.#trit(name)]!
-    const slices: TritSlice[] = []
-    for await (const slice of this.tritSlices(name, signal)) slices.push(slice)
-    return { rows, cols, positions: concatenate(slices), scales: this.tritScales(name) }
+    const layers: Uint32Array[] = []
+    for (const layer of this.layers.keys()) {
+      const slices: TritSlice[] = []
+      for await (const slice of this.tritSlices(name, signal, layer)) slices.push(slice)
+      layers.push(concatenate(slices))
+    }
+    const [positions, ...finer] = layers as [Uint32Array, ...Uint32Array[]]
+    return { rows, cols, positions, ...(finer.length > 0 ? { finer } : {}), scales: this.tritScales(name) }
   }
 
-  /** @throws TensorError TENSOR_NOT_FOUND */
+  /** Of a trit that is worth 1. @throws TensorError TENSOR_NOT_FOUND */
   tritScales(name: string): Scales {
     const index = this.#trit(name)
     return { axis: this.#map.trits[index]!.axis, values: this.#scales[index]! }
   }
 
   /**
-   * A trit tensor frame by frame, in order: what lies in one frame fits a processor's cache. One read of the source.
+   * A layer of a trit tensor frame by frame, in order: what lies in one frame fits a processor's cache. One read of the
+   * source. All layers have the same slices.
    * @throws CompressError CHECKSUM_MISMATCH, CONTAINER_INVALID; TensorError TENSOR_NOT_FOUND for no trit tensor
    */
-  async *tritSlices(name: string, signal?: AbortSignal): AsyncGenerator<TritSlice> {
-    for await (const { frame, stored, held, slice } of this.#storedFrames(name, signal)) {
+  async *tritSlices(name: string, signal?: AbortSignal, layer = 0): AsyncGenerator<TritSlice> {
+    for await (const { frame, stored, held, slice } of this.#storedFrames(name, layer, signal)) {
       const { positions } = held ?? (await this.#frame(frame, stored, signal))
       const { start, cells } = this.#map.frames[frame]!.slices[slice]!
       yield { start, cells, positions: positions[slice]! }
     }
   }
 
-  /** Decodes a trit tensor to numbers; `target` is the whole tensor. @throws as tritSlices; some may be written then */
-  async decodeInto(name: string, target: TritTarget, signal?: AbortSignal): Promise<void> {
+  /**
+   * Decodes a layer of a trit tensor to numbers; `target` is the whole tensor.
+   * @throws as tritSlices; some may be written then
+   */
+  async decodeInto(name: string, target: TritTarget, signal?: AbortSignal, layer = 0): Promise<void> {
     const { rows, cols } = this.#map.trits[this.#trit(name)]!
     if (target.out.length !== rows * cols) throw new Error(`${target.out.length} values for ${rows * cols} trits`)
-    for await (const _ of this.decodeParts(name, (start, cells) => partOfTarget(target, start, cells), signal));
+    const targetOf = (start: number, cells: number) => partOfTarget(target, start, cells)
+    for await (const _ of this.decodeParts(name, targetOf, signal, layer));
   }
 
   /**
@@ -168,9 +183,10 @@ export class Container {
     name: string,
     targetOf: (start: number, cells: number) => TritTarget | Promise<TritTarget>,
     signal?: AbortSignal,
+    layer = 0,
   ): AsyncGenerator<TritTarget> {
     const { rows, cols } = this.#map.trits[this.#trit(name)]!
-    for await (const { frame, stored, held, slice } of this.#storedFrames(name, signal)) {
+    for await (const { frame, stored, held, slice } of this.#storedFrames(name, layer, signal)) {
       const { slices } = this.#map.frames[frame]!
       const { start, cells } = slices[slice]!
       const part = await targetOf(start, cells)
@@ -183,12 +199,14 @@ export class Container {
     }
   }
 
-  /** The stored frames of a trit tensor, in order, one read for all; `slice`: its place in the frame. */
-  async *#storedFrames(name: string, signal?: AbortSignal): AsyncGenerator<StoredFrame> {
+  /** The stored frames of a layer of a trit tensor, in order, one read for all; `slice`: its place in the frame. */
+  async *#storedFrames(name: string, layer: number, signal?: AbortSignal): AsyncGenerator<StoredFrame> {
     const index = this.#trit(name)
-    const { first, last } = this.#map.trits[index]!
-    const from = this.#lastFrame?.frame === first ? first + 1 : first
-    const held = this.#lastFrame
+    const before = layer * this.#map.framesPerLayer
+    const first = this.#map.trits[index]!.first + before
+    const last = this.#map.trits[index]!.last + before
+    const held = this.#lastFrames[layer]
+    const from = held?.frame === first ? first + 1 : first
     const bytes = await this.#readSpan(this.#map.frames.slice(from, last + 1), signal)
     let offset = 0
     for (let frame = first; frame <= last; frame++) {
@@ -260,11 +278,13 @@ export class Container {
     const trits = this.#map.trits[tensor]!
     const names = frameName(frame, [trits])
     checkCrc(bytes, span, names, { frame })
-    const earlier = start > 0 ? await this.#side(tensor, signal) : undefined
+    const layer = Math.floor(frame / this.#map.framesPerLayer)
+    const earlier = start > 0 ? await this.#side(tensor, layer, signal) : undefined
     return inFrame(names, () => {
       const { sides, end } = readSides(this.#codec, bytes, span.slices, this.#map.trits)
       const side = earlier ?? sides[0]!
-      if (earlier === undefined && trits.last > frame) this.#lastSide = { tensor, side }
+      const goesOn = trits.last > frame % this.#map.framesPerLayer
+      if (earlier === undefined && goesOn) this.#lastSide = { tensor, layer, side }
       const part = { rows: trits.rows, cols: trits.cols, start, cells, side }
       return this.#codec.decodeInto!(bytes.subarray(end), part, target)
     })
@@ -272,7 +292,9 @@ export class Container {
 
   /** Decodes a frame, or has it from memory. */
   async #frame(frame: number, bytes: Uint8Array, signal?: AbortSignal): Promise<DecodedFrame> {
-    if (this.#lastFrame?.frame === frame) return this.#lastFrame.decoded
+    const layer = Math.floor(frame / this.#map.framesPerLayer)
+    const held = this.#lastFrames[layer]
+    if (held?.frame === frame) return held.decoded
     const span = this.#map.frames[frame]!
     const names = frameName(
       frame,
@@ -280,22 +302,22 @@ export class Container {
     )
     checkCrc(bytes, span, names, { frame })
     const leading = span.slices[0]!
-    const earlier = leading.start > 0 ? await this.#side(leading.tensor, signal) : new Uint8Array(0)
+    const earlier = leading.start > 0 ? await this.#side(leading.tensor, layer, signal) : new Uint8Array(0)
     const decoded = inFrame(names, () =>
       decodeStoredFrame(this.#codec, bytes, span.slices, this.#map.trits, () => earlier),
     )
     const trailing = span.slices.at(-1)!
     const side = decoded.sides.at(-1)
-    if (side !== undefined && this.#map.trits[trailing.tensor]!.last > frame)
-      this.#lastSide = { tensor: trailing.tensor, side }
-    this.#lastFrame = { frame, decoded }
+    if (side !== undefined && this.#map.trits[trailing.tensor]!.last > frame % this.#map.framesPerLayer)
+      this.#lastSide = { tensor: trailing.tensor, layer, side }
+    this.#lastFrames[layer] = { frame, decoded }
     return decoded
   }
 
   /** Side information of a tensor that started in an earlier frame: from memory, or from that frame. */
-  async #side(tensor: number, signal?: AbortSignal): Promise<Uint8Array> {
-    if (this.#lastSide?.tensor === tensor) return this.#lastSide.side
-    const { first } = this.#map.trits[tensor]!
+  async #side(tensor: number, layer: number, signal?: AbortSignal): Promise<Uint8Array> {
+    if (this.#lastSide?.tensor === tensor && this.#lastSide.layer === layer) return this.#lastSide.side
+    const first = this.#map.trits[tensor]!.first + layer * this.#map.framesPerLayer
     const span = this.#map.frames[first]!
     const bytes = await this.#source.read(span.start, span.end, signal)
     const names = frameName(first, [this.#map.trits[tensor]!])
@@ -303,7 +325,7 @@ export class Container {
     const { sides } = inFrame(names, () => readSides(this.#codec, bytes, span.slices, this.#map.trits))
     // A tensor that goes on in later frames is the last of its first frame.
     const side = sides.at(-1)!
-    this.#lastSide = { tensor, side }
+    this.#lastSide = { tensor, layer, side }
     return side
   }
 
@@ -355,39 +377,6 @@ function concatenate(pieces: readonly TritSlice[]): Uint32Array {
   for (const { positions, start } of pieces)
     for (let i = 0; i < positions.length; i++) whole[n++] = positions[i]! + start
   return whole
-}
-
-/** The machine may have less memory than the limits allow a tensor to take. */
-function allocate({ name, bytes }: LosslessTensor): Uint8Array {
-  try {
-    return new Uint8Array(bytes)
-  } catch (cause) {
-    throw new CompressError(
-      'CONTAINER_INVALID',
-      `container: tensor ${name} of ${bytes} bytes does not fit in memory`,
-      { tensor: name, bytes },
-      { cause },
-    )
-  }
-}
-
-function checkReference(tensor: LosslessTensor, reference: Uint8Array | undefined): Uint8Array | undefined {
-  const { name, bytes, referenceCrc } = tensor
-  if (referenceCrc === null) return undefined
-  if (reference === undefined)
-    throw new CompressError(
-      'BASE_REQUIRED',
-      `tensor ${name} is stored as a difference to the base: open the base too`,
-      {
-        tensor: name,
-      },
-    )
-  if (reference.length === bytes && crc32(reference) === referenceCrc) return reference
-  throw new CompressError('BASE_MISMATCH', `the base's ${name} is not the one the expert was compressed against`, {
-    tensor: name,
-    bytes: reference.length,
-    expectedBytes: bytes,
-  })
 }
 
 function checkCrc(bytes: Uint8Array, span: StoredSpan, what: string, detail: Record<string, unknown>): void {

@@ -14,6 +14,8 @@ import type { TensorInfo } from '../tensors/tensor.ts'
 import {
   invalid,
   MAX_DIMENSIONS,
+  MAX_LAYER_WORTH,
+  MAX_LAYERS,
   MAX_NAME_BYTES,
   MAX_TABLE_BYTES,
   MAX_TABLE_DEPTH,
@@ -63,7 +65,9 @@ export interface ContainerTable {
   readonly header: ContainerHeader
   readonly codec: number
   readonly tensors: readonly TableTensor[]
-  /** Stored bytes of each trit frame and of each lossless chunk, in payload order. */
+  /** What a trit of each layer is worth, in scales; the layers of every trit tensor. */
+  readonly layers: readonly number[]
+  /** Stored bytes of each trit frame (layer by layer) and of each lossless chunk. */
   readonly frames: readonly number[]
   readonly chunks: readonly number[]
   /** CRC-32 of each frame, then of each chunk. */
@@ -84,6 +88,7 @@ interface TableJson {
   names: readonly string[]
   types: readonly (readonly [Dtype, readonly number[], number, number])[]
   type: readonly number[]
+  layers?: readonly number[] | undefined
   references?: readonly (number | null)[] | undefined
   frames?: readonly number[] | undefined
   chunks?: readonly number[] | undefined
@@ -103,6 +108,7 @@ const KEYS: Readonly<Record<keyof TableJson, true>> = {
   names: true,
   types: true,
   type: true,
+  layers: true,
   references: true,
   frames: true,
   chunks: true,
@@ -128,6 +134,7 @@ export function encodeTable(table: ContainerTable): Uint8Array {
     shared,
     names: rest,
     ...typeColumns(tensors),
+    layers: table.layers.length === 1 && table.layers[0] === 1 ? undefined : table.layers,
     references: references.some((crc) => crc !== null) ? references : undefined,
     frames: orAbsent(table.frames),
     chunks: orAbsent(table.chunks),
@@ -176,6 +183,7 @@ export function decodeTable(bytes: Uint8Array): ContainerTable {
     header: decodeHeader(root, names),
     codec: integer(root.get('codec'), 'codec', 255),
     tensors: decodeTensors(root, names),
+    layers: decodeLayers(root),
     frames: integers(root, 'frames', Number.MAX_SAFE_INTEGER),
     chunks: integers(root, 'chunks', Number.MAX_SAFE_INTEGER),
     crcs: integers(root, 'crcs', 2 ** 32 - 1),
@@ -237,6 +245,16 @@ function decodeTensors(root: JsonObject, names: readonly string[]): TableTensor[
     if (crc !== null) lossless[i]!.referenceCrc = integer(crc, 'references', 2 ** 32 - 1)
   })
   return tensors
+}
+
+/** Absent: plain trits. The largest comes first, so that the first layers alone are a coarser form of all. */
+function decodeLayers(root: JsonObject): number[] {
+  if (!root.has('layers')) return [1]
+  const layers = integers(root, 'layers', MAX_LAYER_WORTH)
+  const falling = layers.every((worth, i) => worth >= 1 && (i === 0 || worth < layers[i - 1]!))
+  if (layers.length === 0 || layers.length > MAX_LAYERS || !falling)
+    throw invalid(`layers is not 1 to ${MAX_LAYERS} numbers, each smaller than the one before`, { key: 'layers' })
+  return layers
 }
 
 function decodeType(value: JsonValue): Omit<TableTensor, 'name' | 'referenceCrc'> {

@@ -17,17 +17,17 @@ import { type ContainerHeader, checkShape, encodeTable, type TableTensor, tensor
 import type { Executor } from './executor.ts'
 import { kernels } from './kernels/default.ts'
 import { packLossless } from './lossless.ts'
-import { INDEX_MASK, MAX_ENTRIES, type QuantizedTensor, type Scales } from './quantized-tensor.ts'
+import { INDEX_MASK, layerWorths, MAX_ENTRIES, type QuantizedTensor, type Scales } from './quantized-tensor.ts'
 
 /** Table and scales are small and read by everyone who opens the file: the strongest level is right. */
-const HEAD_LEVEL = 19
+export const HEAD_LEVEL = 19
 
 /** Where the payload waits until the table is known. Made and closed by the caller. */
 export interface PayloadSpool {
   append(bytes: Uint8Array): Promise<void>
   readonly size: number
-  /** Everything appended, from the start. */
-  read(): AsyncIterable<Uint8Array>
+  /** The bytes [start, end) of what was appended; all of it without a range. */
+  read(start?: number, end?: number): AsyncIterable<Uint8Array>
   /** Forgets the bytes. */
   close(): Promise<void>
 }
@@ -44,8 +44,13 @@ export function memoryPayload(): PayloadSpool {
     get size() {
       return size
     },
-    async *read() {
-      yield* pieces
+    async *read(start = 0, end = size) {
+      let at = 0
+      for (const piece of pieces) {
+        const cut = piece.subarray(Math.max(0, start - at), Math.max(0, end - at))
+        if (cut.length > 0) yield cut
+        at += piece.length
+      }
     },
     async close() {
       pieces = []
@@ -58,6 +63,8 @@ export type PlannedTensor = TensorInfo & { readonly storage: 'trits' | 'lossless
 export interface ContainerWriterOptions {
   readonly codec: TritCodec
   readonly spool: PayloadSpool
+  /** Layers of trits that every tensor has (default 1). */
+  readonly layers?: number
   /** Runs the entropy coder; without one it runs here. */
   readonly executor?: Executor
   readonly signal?: AbortSignal
@@ -80,6 +87,13 @@ export interface FinishedContainer {
 /** What the table will say of a tensor beyond its TensorInfo; filled in as tensors are added. */
 type Recorded = Pick<TableTensor, 'storage' | 'sameScales' | 'referenceCrc'>
 
+/** A frame or chunk in the spool. */
+interface Stored {
+  readonly start: number
+  readonly length: number
+  readonly crc: number
+}
+
 /** One container in the making. Methods are called one at a time: every trit tensor, every lossless one, finish. */
 export class ContainerWriter {
   readonly #header: ContainerHeader
@@ -91,12 +105,13 @@ export class ContainerWriter {
   readonly #lastOfFrame: ReadonlySet<FrameSlice>
   readonly #recorded = new Map<string, Recorded>()
   readonly #scales = new ScalesCollector()
-  readonly #frames: number[] = []
-  readonly #chunks: number[] = []
-  readonly #crcs: number[] = []
-  readonly #encoding: Promise<{ parts: readonly EncodePart[]; body: Uint8Array }>[] = []
+  /** Per layer, in order. In the spool they lie as they were made: a frame of each layer in turn. */
+  readonly #frames: readonly Stored[][]
+  readonly #chunks: Stored[] = []
+  readonly #encoding: Promise<{ layer: number; parts: readonly EncodePart[]; body: Uint8Array }>[] = []
   #nextSlice = 0
-  #open: EncodePart[] = []
+  /** Per layer. */
+  readonly #open: EncodePart[][]
   #tritBytes = 0
 
   /** `tensors` in the order of the expert's file, which is the order of the table. Throws CONTAINER_INVALID over a limit. */
@@ -112,6 +127,9 @@ export class ContainerWriter {
     const frames = planFrames(this.#trits.map(({ shape }) => matrixOf(shape)))
     this.#slices = frames.flat()
     this.#lastOfFrame = new Set(frames.map((slices) => slices.at(-1)!))
+    const layers = Array.from({ length: o.layers ?? 1 })
+    this.#frames = layers.map(() => [])
+    this.#open = layers.map(() => [])
   }
 
   /** Trit tensors in table order. */
@@ -120,16 +138,24 @@ export class ContainerWriter {
     const { rows, cols } = matrixOf(this.#trits[index]!.shape)
     if (q.rows !== rows || q.cols !== cols)
       throw new Error(`${name}: ${q.rows} x ${q.cols} trits for ${rows} x ${cols}`)
-    checkPositions(name, q)
+    const layers = [q.positions, ...(q.finer ?? [])]
+    if (layers.length !== this.#frames.length)
+      throw new Error(`${name}: ${layers.length} layers for a container of ${this.#frames.length}`)
+    for (const positions of layers) checkPositions(name, positions, rows * cols)
     const sameScales = this.#scales.add(name, q)
     this.#recorded.set(name, { storage: q.scales.axis, sameScales, referenceCrc: null })
     if (rows * cols === 0) return
-    const side = this.#o.codec.chooseSide({ rows, cols, ...kernels().marginals(q.positions, rows, cols) })
+    const sides = layers.map((positions) =>
+      this.#o.codec.chooseSide({ rows, cols, ...kernels().marginals(positions, rows, cols) }),
+    )
     for (; this.#slices[this.#nextSlice]?.tensor === index; this.#nextSlice++) {
       const slice = this.#slices[this.#nextSlice]!
       const { start, cells } = slice
-      this.#open.push({ rows, cols, start, cells, side, positions: cutPositions(q.positions, start, cells) })
-      if (this.#lastOfFrame.has(slice)) await this.#closeFrame()
+      layers.forEach((positions, layer) => {
+        const part = { rows, cols, start, cells, side: sides[layer]! }
+        this.#open[layer]!.push({ ...part, positions: cutPositions(positions, start, cells) })
+      })
+      if (this.#lastOfFrame.has(slice)) for (const layer of layers.keys()) await this.#closeFrame(layer)
     }
   }
 
@@ -142,25 +168,29 @@ export class ContainerWriter {
     await this.#drain(0)
     const packed = await packLossless(bytes, dtypeBytes(info.dtype), reference, this.#o.signal)
     this.#recorded.set(name, { storage: 'lossless', sameScales: 0, referenceCrc: packed.referenceCrc })
-    for (const chunk of packed.chunks) await this.#append(this.#chunks, chunk)
+    for (const chunk of packed.chunks) this.#chunks.push(await this.#append(chunk))
   }
 
   async finish(): Promise<FinishedContainer> {
     if (this.#recorded.size !== this.#tensors.length)
       throw new Error(`${this.#recorded.size} of ${this.#tensors.length} tensors were added`)
     await this.#drain(0)
+    const frames = this.#frames.flat()
     const rawTable = encodeTable({
       header: this.#header,
       codec: this.#o.codec.id,
       tensors: this.#tensors.map((info) => ({ ...info, ...this.#recorded.get(info.name)! })),
-      frames: this.#frames,
-      chunks: this.#chunks,
-      crcs: this.#crcs,
+      layers: layerWorths(this.#frames.length),
+      frames: frames.map(({ length }) => length),
+      chunks: this.#chunks.map(({ length }) => length),
+      crcs: [...frames, ...this.#chunks].map(({ crc }) => crc),
     })
     const rawScales = encodeScales(this.#scales.stored)
     const table = await compress(rawTable, HEAD_LEVEL)
     const scales = await compress(rawScales, HEAD_LEVEL)
     const { spool } = this.#o
+    const [coarse, ...finer] = this.#frames
+    const ranges = joinRanges([...coarse!, ...this.#chunks, ...finer.flat()])
     const sizes = {
       tableStored: table.length,
       tableRaw: rawTable.length,
@@ -181,7 +211,7 @@ export class ContainerWriter {
         yield head
         yield table
         yield scales
-        yield* spool.read()
+        for (const { start, length } of ranges) yield* spool.read(start, start + length)
       },
     }
   }
@@ -195,14 +225,14 @@ export class ContainerWriter {
     return index
   }
 
-  async #closeFrame(): Promise<void> {
+  async #closeFrame(layer: number): Promise<void> {
     const { codec, executor, signal } = this.#o
-    const parts = this.#open
-    this.#open = []
+    const parts = this.#open[layer]!
+    this.#open[layer] = []
     const body = executor
       ? executor.run('encodeFrame', { codec: codec.name, parts }, signal)
       : Promise.resolve(checkedCodec(codec).encodeFrame(parts))
-    const encoded = body.then((bytes) => ({ parts, body: bytes }))
+    const encoded = body.then((bytes) => ({ layer, parts, body: bytes }))
     // Awaited when its turn comes; until then a failure must not count as unhandled.
     encoded.catch(() => {})
     this.#encoding.push(encoded)
@@ -213,19 +243,30 @@ export class ContainerWriter {
   async #drain(left: number): Promise<void> {
     while (this.#encoding.length > left) {
       this.#o.signal?.throwIfAborted()
-      const { parts, body } = await this.#encoding[0]!
+      const { layer, parts, body } = await this.#encoding[0]!
       this.#encoding.splice(0, 1)
       const stored = joinStoredFrame(parts, body)
-      await this.#append(this.#frames, stored)
+      this.#frames[layer]!.push(await this.#append(stored))
       this.#tritBytes += stored.length
     }
   }
 
-  async #append(lengths: number[], bytes: Uint8Array): Promise<void> {
-    lengths.push(bytes.length)
-    this.#crcs.push(crc32(bytes))
+  async #append(bytes: Uint8Array): Promise<Stored> {
+    const start = this.#o.spool.size
     await this.#o.spool.append(bytes)
+    return { start, length: bytes.length, crc: crc32(bytes) }
   }
+}
+
+/** Neighbours become one range: a container of plain trits is read in one go. */
+function joinRanges(pieces: readonly Stored[]): { start: number; length: number }[] {
+  const ranges: { start: number; length: number }[] = []
+  for (const { start, length } of pieces) {
+    const last = ranges.at(-1)
+    if (last !== undefined && last.start + last.length === start) last.length += length
+    else ranges.push({ start, length })
+  }
+  return ranges
 }
 
 function checkTritShape({ name, shape }: TensorInfo): void {
@@ -238,8 +279,7 @@ function checkTritShape({ name, shape }: TensorInfo): void {
 }
 
 /** A position that does not belong would be dropped in silence when frames are cut. */
-function checkPositions(name: string, { positions, rows, cols }: QuantizedTensor): void {
-  const entries = rows * cols
+function checkPositions(name: string, positions: Uint32Array, entries: number): void {
   let previous = -1
   for (let i = 0; i < positions.length; i++) {
     const index = positions[i]! & INDEX_MASK

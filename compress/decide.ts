@@ -24,10 +24,13 @@ import {
   type Threshold,
 } from './threshold.ts'
 
-/** At densities up to this a full fine-tune scores better when the scale exceeds the norm-keeping one. */
-const SPARSE_DENSITY = 0.05
-/** That excess. Found on two fine-tunes, pointing the same way on two more: docs/decisions/0004-defaults.md. */
+/**
+ * A full fine-tune scores better when the scale exceeds the norm-keeping one, the more so the fewer entries are kept:
+ * docs/decisions/0004-defaults.md.
+ */
+const FULL_FACTOR = 1.15
 const SPARSE_FACTOR = 1.3
+const SPARSE_DENSITY = 0.05
 
 export interface Decision {
   /** Of all of tau as it was uploaded or transformed; null where every tensor has its own. */
@@ -59,7 +62,12 @@ export async function decide(context: DecideContext): Promise<Decision> {
     return {
       sigma: null,
       threshold: null,
-      rulesFor: (unit) => ({ mask, scale: tensorRule(unit, options, kind), gain: options.gain }),
+      rulesFor: (unit) => ({
+        mask,
+        scale: tensorRule(unit, options, kind),
+        layers: options.layers,
+        gain: options.gain,
+      }),
     }
   }
   const measured = await measure(context)
@@ -69,7 +77,9 @@ export async function decide(context: DecideContext): Promise<Decision> {
   const threshold = chooseThreshold(bin, counted.low)
   const ties = shareAll(threshold, counted.tensors)
   const kept = keptTotals(counted, threshold, keep - bin.remaining)
-  const scale: ScaleRule = { kind: 'given', value: globalScale(context, measured.moments, kept) }
+  const given: ScaleRule = { kind: 'given', value: globalScale(context, measured.moments, kept) }
+  // What several magnitudes add up to is known tensor by tensor alone.
+  const hasOwnScale = (unit: Unit) => options.layers > 1 || isComponentScaled(unit, options)
   return {
     sigma: standardDeviation(measured.moments),
     threshold: magnitudeOf(threshold.thresholdBits),
@@ -79,31 +89,41 @@ export async function decide(context: DecideContext): Promise<Decision> {
         thresholdBits: threshold.thresholdBits,
         ties: unitTensors(unit).map(({ name }) => ties.get(name) as number),
       },
-      scale: isComponentScaled(unit, options) ? { kind: 'component' } : scale,
+      scale: hasOwnScale(unit) ? tensorRule(unit, options, kind) : given,
+      layers: options.layers,
       gain: options.gain,
     }),
   }
 }
 
 /** `norm` on a LoRA module keeps the norm of its product, whatever the scope of the threshold. */
-function isComponentScaled(unit: Unit, { scale }: CompressOptions): boolean {
-  return unit.kind === 'pair' && scale === 'norm'
+function isComponentScaled(unit: Unit, options: CompressOptions): boolean {
+  return unit.kind === 'pair' && (options.scale === 'norm' || isFitted(unit, options))
+}
+
+/** Several magnitudes have no mean to weigh a component by, and coordinates of the effect are not the factors' own. */
+function isFitted(unit: Unit, { transform, layers }: CompressOptions): boolean {
+  return unit.kind === 'pair' && (transform === 'effect' || layers > 1)
 }
 
 function tensorRule(unit: Unit, options: CompressOptions, kind: ExpertKind): ScaleRule {
+  if (isFitted(unit, options)) return { kind: 'fit', towards: options.scale === 'std' ? 'norm' : options.scale }
   if (isComponentScaled(unit, options)) return { kind: 'component' }
   switch (options.scale) {
     case 'std':
       return { kind: 'std', alpha: options.alpha as number }
     case 'norm':
-      return { kind: 'norm', factor: normFactor(kind, options.density) }
+      return { kind: 'norm', factor: normFactor(kind, options) }
     case 'mean':
       return { kind: 'mean' }
+    case 'between':
+      return { kind: 'between', factor: normFactor(kind, options) }
   }
 }
 
-function normFactor(kind: ExpertKind, density: number): number {
-  return kind === 'full' && density <= SPARSE_DENSITY ? SPARSE_FACTOR : 1
+function normFactor(kind: ExpertKind, { density }: CompressOptions): number {
+  if (kind !== 'full') return 1
+  return density <= SPARSE_DENSITY ? SPARSE_FACTOR : FULL_FACTOR
 }
 
 interface Measured {
@@ -147,7 +167,7 @@ interface Counted {
 async function count(context: DecideContext, { bin }: BinChoice): Promise<Counted> {
   const { units, options, executor, signal, onUnit } = context
   const low = new Float64Array(LOW_BINS)
-  const magnitudes = options.scale === 'mean'
+  const magnitudes = options.scale === 'mean' || options.scale === 'between'
   const tensors: CountedTensor[] = []
   await runInOrder({
     items: units,
@@ -205,8 +225,12 @@ function globalScale({ kind, options }: DecideContext, moments: Moments, kept: K
     case 'std':
       return (options.alpha as number) * standardDeviation(moments)
     case 'norm':
-      return normScale(moments, kept.entries, normFactor(kind, options.density))
+      return normScale(moments, kept.entries, normFactor(kind, options))
     case 'mean':
       return kept.entries === 0 ? 0 : kept.magnitudes / kept.entries
+    case 'between': {
+      const mean = kept.entries === 0 ? 0 : kept.magnitudes / kept.entries
+      return Math.sqrt(normScale(moments, kept.entries, normFactor(kind, options)) * mean)
+    }
   }
 }

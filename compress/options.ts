@@ -1,21 +1,23 @@
 /** What the user may choose about the lossy step, and the checks on it. The one place that knows names and ranges. */
 import { CompressError } from './errors.ts'
 import { checkPatterns } from './name-patterns.ts'
-import { PRESETS, type Preset, presetValues } from './presets.ts'
+import { PRESETS, type Preset, type PresetValues, presetValues } from './presets.ts'
 
 export const KINDS = ['lora', 'ia3', 'full'] as const
 export type ExpertKind = (typeof KINDS)[number]
 export const SCOPES = ['global', 'tensor'] as const
 export type Scope = (typeof SCOPES)[number]
-export const SCALES = ['std', 'norm', 'mean'] as const
+export const SCALES = ['std', 'norm', 'mean', 'between'] as const
 export type Scale = (typeof SCALES)[number]
-export const TRANSFORMS = ['none', 'balance', 'svd'] as const
+export const TRANSFORMS = ['none', 'balance', 'svd', 'effect'] as const
 export type Transform = (typeof TRANSFORMS)[number]
 export const CODECS = ['sgr', 'rice', 'bitplane'] as const
 export type CodecName = (typeof CODECS)[number]
 
 /** Beyond these a multiplier is a typing error, and products with f32 scales would overflow. */
 const MAX_FACTOR = 1e4
+/** 40 magnitudes: finer than any expert needs. */
+const MAX_LAYERS = 4
 
 export interface CompressOptions {
   /** Fraction of the eligible entries that is kept, in (0, 1]. */
@@ -27,6 +29,8 @@ export interface CompressOptions {
   readonly scale: Scale
   /** Change of coordinates of each LoRA module before the threshold. */
   readonly transform: Transform
+  /** Layers of trits: 1, 4, 13 or 40 magnitudes per entry. */
+  readonly layers: number
   /**
    * Factor on every stored scale. A LoRA's update is a product of two scaled factors, so it grows by gain squared. The
    * reconstruction can apply another one without touching the trits.
@@ -51,6 +55,7 @@ const NAMES: readonly (keyof CompressOptions)[] = [
   'scope',
   'scale',
   'transform',
+  'layers',
   'gain',
   'include',
   'exclude',
@@ -61,28 +66,14 @@ const NAMES: readonly (keyof CompressOptions)[] = [
 
 /**
  * Fills in what `raw` leaves open: from the preset and the kind of expert, and from `alpha`, which asks for ComPEFT's
- * own rule and so sets `scale: std` and `transform: none` unless they are given. Throws PARAMETER_INVALID naming the
+ * own rule and so sets `scale: std`, `transform: none` and one layer unless they are given, as `scale: std` does. Throws PARAMETER_INVALID naming the
  * parameter, the value and what is allowed.
  */
 export function resolveOptions(kind: ExpertKind, raw: RawOptions = {}): CompressOptions {
   checkNames(raw)
-  const preset = choice('preset', raw.preset, PRESETS) ?? 'default'
-  const base = presetValues(preset, kind)
-  const alpha = number('alpha', raw.alpha, 0, MAX_FACTOR)
-  const scale = choice('scale', raw.scale, SCALES) ?? (alpha === undefined ? base.scale : 'std')
-  if (alpha !== undefined && scale !== 'std') {
-    throw invalid('alpha', raw.alpha, `no value beside scale '${scale}': alpha multiplies sigma, which is scale 'std'`)
-  }
-  const transform = choice('transform', raw.transform, TRANSFORMS) ?? (alpha === undefined ? base.transform : 'none')
-  if (transform !== 'none' && kind !== 'lora') {
-    throw invalid('transform', transform, `'none' for an expert of kind '${kind}': it changes LoRA factors`)
-  }
+  const preset = choice('preset', raw.preset, PRESETS) ?? 'balanced'
   return {
-    density: number('density', raw.density, 0, 1) ?? base.density,
-    alpha: scale === 'std' ? (alpha ?? base.alpha ?? 1) : null,
-    scope: choice('scope', raw.scope, SCOPES) ?? base.scope,
-    scale,
-    transform,
+    ...lossyOptions(kind, raw, presetValues(preset, kind)),
     gain: number('gain', raw.gain, 0, MAX_FACTOR) ?? 1,
     include: patterns('include', raw.include),
     exclude: patterns('exclude', raw.exclude),
@@ -90,6 +81,44 @@ export function resolveOptions(kind: ExpertKind, raw: RawOptions = {}): Compress
     codec: choice('codec', raw.codec, CODECS) ?? 'sgr',
     preset,
   }
+}
+
+/** What depends on each other. */
+function lossyOptions(kind: ExpertKind, raw: RawOptions, base: PresetValues): PresetValues {
+  const alpha = number('alpha', raw.alpha, 0, MAX_FACTOR)
+  const scale = choice('scale', raw.scale, SCALES) ?? (alpha === undefined ? scaleFor(raw, base) : 'std')
+  if (alpha !== undefined && scale !== 'std') {
+    throw invalid('alpha', raw.alpha, `no value beside scale '${scale}': alpha multiplies sigma, which is scale 'std'`)
+  }
+  // sigma knows one magnitude, in the factors' own coordinates.
+  const own = scale === 'std' ? { transform: 'none' as const, layers: 1 } : base
+  const transform = choice('transform', raw.transform, TRANSFORMS) ?? own.transform
+  if (transform !== 'none' && kind !== 'lora') {
+    throw invalid('transform', transform, `'none' for an expert of kind '${kind}': it changes LoRA factors`)
+  }
+  const layers = count('layers', raw.layers, MAX_LAYERS) ?? own.layers
+  if (scale === 'std' && (layers > 1 || transform === 'effect')) {
+    throw invalid('scale', scale, `'norm', 'mean' or 'between' with ${layers} layers and transform '${transform}'`)
+  }
+  return {
+    density: number('density', raw.density, 0, 1) ?? base.density,
+    alpha: scale === 'std' ? (alpha ?? base.alpha ?? 1) : null,
+    scope: choice('scope', raw.scope, SCOPES) ?? scopeFor(transform, base),
+    scale,
+    transform,
+    layers,
+  }
+}
+
+/** Scales between were measured for fitted modules alone. */
+function scaleFor(raw: RawOptions, base: PresetValues): Scale {
+  const isFitted = isAbsent(raw.transform) || raw.transform === 'effect'
+  return base.scale === 'between' && !isFitted ? 'norm' : base.scale
+}
+
+/** Entries of A and B may compete with each other where each counts by its effect; elsewhere A would crowd out B. */
+function scopeFor(transform: Transform, base: PresetValues): Scope {
+  return base.transform === 'effect' && transform !== 'effect' ? 'tensor' : base.scope
 }
 
 function checkNames(raw: RawOptions): void {
@@ -118,6 +147,13 @@ function number(name: keyof CompressOptions, value: unknown, above: number, atMo
   if (!(parsed > above && parsed <= atMost)) {
     throw invalid(name, value, `a number greater than ${above} and at most ${atMost}`)
   }
+  return parsed
+}
+
+/** A whole number from 1 to `most`. */
+function count(name: keyof CompressOptions, value: unknown, most: number): number | undefined {
+  const parsed = number(name, value, 0, most)
+  if (parsed !== undefined && !Number.isInteger(parsed)) throw invalid(name, value, `a whole number from 1 to ${most}`)
   return parsed
 }
 

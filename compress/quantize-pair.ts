@@ -2,6 +2,7 @@
  * The two factors of a LoRA module to trits and scales. What counts is the product B A, so its norm can be kept by one
  * scale per component of the rank, and its error is measured (ALGORITHM.md, "Component scales" and "Product").
  */
+
 import { type Components, innerProduct, overlaps } from './product.ts'
 import {
   f32Scale,
@@ -11,6 +12,7 @@ import {
   selectPart,
   withTensorScale,
 } from './quantize.ts'
+import { fitPair } from './quantize-fit.ts'
 import { INDEX_MASK, type Scales, SIGN_BIT } from './quantized-tensor.ts'
 import { scaleFactors } from './scale-factors.ts'
 import { type ColumnMatrix, columnMatrix } from './transforms/column-matrix.ts'
@@ -52,8 +54,17 @@ export function quantizePair(
     a: selectPart(names.a, factors.a, rules.mask, 0),
     b: selectPart(names.b, factors.b, rules.mask, 1),
   }
-  const signs = signsOf(selected.a, selected.b, factors)
   const before = componentsOf(original)
+  if (rules.scale.kind === 'fit') {
+    const { a, b, ...sums } = fitPair(selected, before, factors, {
+      layers: rules.layers,
+      towards: rules.scale.towards,
+      gain: rules.gain,
+      module: names.module,
+    })
+    return { a, b, product: { module: names.module, rank, ...sums, lost: lostFactor({ a, b }, sums.squares) } }
+  }
+  const signs = signsOf(selected.a, selected.b, factors)
   const squares = innerProduct(overlaps(before, before))
   const signOverlaps = overlaps(signs, signs)
   const parts =
@@ -168,7 +179,14 @@ function withAxisScales(part: SelectedPart, matrix: { rows: number; cols: number
   return {
     name: part.name,
     quantized: { ...matrix, positions: part.positions, scales },
-    stats: { entries, kept: part.positions.length, sumSquares, quantizedSquares, dot },
+    stats: {
+      entries,
+      kept: part.positions.length,
+      trits: [part.positions.length],
+      sumSquares,
+      quantizedSquares,
+      dot,
+    },
   }
 }
 

@@ -5,9 +5,10 @@
 import { elementCount } from '../tensors/tensor.ts'
 import { CompressError } from './errors.ts'
 import { kernels } from './kernels/default.ts'
+import { type Levels, layersOf, levelsOf } from './levels.ts'
 import { INDEX_MASK, type QuantizedTensor } from './quantized-tensor.ts'
 import { type Moments, momentsOf, standardDeviation } from './statistics.ts'
-import { keepCount, type Threshold, tensorThreshold } from './threshold.ts'
+import { keepCount, magnitudeOf, type Threshold, tensorThreshold } from './threshold.ts'
 
 /** Which entries are kept: a density of each tensor, or a threshold found over all tensors. */
 export type MaskRule =
@@ -22,15 +23,21 @@ export type ScaleRule =
   | { readonly kind: 'std'; readonly alpha: number }
   /** factor * |tau| / sqrt(kept): at factor 1 the tensor keeps its norm. */
   | { readonly kind: 'norm'; readonly factor: number }
-  /** Mean magnitude of the kept entries. */
+  /** Least squares: with one layer, the mean magnitude of the kept entries. */
   | { readonly kind: 'mean' }
+  /** The geometric mean of those two. */
+  | { readonly kind: 'between'; readonly factor: number }
   /** One magnitude per component of a LoRA module, spread over A and B; the product keeps its norm. */
   | { readonly kind: 'component' }
+  /** The same, by least squares over the product of the module; then its norm is kept, or not, or half way. */
+  | { readonly kind: 'fit'; readonly towards: 'norm' | 'mean' | 'between' }
 
 /** How a unit is quantised; `gain` multiplies every scale before it is rounded. */
 export interface QuantizeRules {
   readonly mask: MaskRule
   readonly scale: ScaleRule
+  /** Layers of trits. */
+  readonly layers: number
   readonly gain: number
 }
 
@@ -38,6 +45,8 @@ export interface QuantizeRules {
 export interface TensorStats {
   readonly entries: number
   readonly kept: number
+  /** Non-zero trits of each layer. */
+  readonly trits: readonly number[]
   readonly sumSquares: number
   readonly quantizedSquares: number
   /** Sum of tau * q. */
@@ -58,11 +67,16 @@ export interface ScalablePart {
   readonly positions: Uint32Array
   /** Sum of |tau| over them, ascending index, f64. */
   readonly keptMagnitudes: number
+  /** Each of them; absent where one layer was asked for. */
+  readonly magnitudes?: Float32Array
+  /** That of the mask with one threshold for all tensors; else the least kept magnitude. */
+  readonly threshold: number
 }
 
 /** The same with the tensor itself. */
 export interface SelectedPart extends ScalablePart {
   readonly tau: Float32Array
+  readonly magnitudes: Float32Array
 }
 
 /** The matrix a tensor is seen as (quantized-tensor.ts). */
@@ -75,7 +89,9 @@ export function selectPart(name: string, tau: Float32Array, mask: MaskRule, inde
   const moments = momentsOf(tau, name)
   const { thresholdBits, ties } = thresholdFor(tau, mask, index)
   const positions = kernels().select(tau, thresholdBits, ties)
-  return { name, tau, moments, positions, keptMagnitudes: sumMagnitudes(tau, positions) }
+  const magnitudes = Float32Array.from(positions, (position) => Math.abs(tau[position & INDEX_MASK] as number))
+  const threshold = mask.scope === 'global' ? magnitudeOf(thresholdBits) : leastOf(magnitudes)
+  return { name, tau, moments, positions, magnitudes, keptMagnitudes: sumOf(magnitudes), threshold }
 }
 
 function thresholdFor(tau: Float32Array, mask: MaskRule, index: number): Threshold {
@@ -87,52 +103,67 @@ function thresholdFor(tau: Float32Array, mask: MaskRule, index: number): Thresho
 export function withTensorScale(
   part: ScalablePart,
   shape: readonly number[],
-  { scale: rule, gain }: QuantizeRules,
+  { scale: rule, layers, gain }: QuantizeRules,
 ): QuantizedPart {
-  const kept = part.positions.length
-  const magnitudes = part.keptMagnitudes
-  const scale = f32Scale(gain * tensorScale(part.moments, kept, magnitudes, rule), part.name)
+  const { positions, moments } = part
+  const levels = levelsOf(part, layers)
+  const scale = f32Scale(gain * tensorScale(moments, levels, rule), part.name)
+  const trits = layersOf(positions, levels.levels, layers)
   return {
     name: part.name,
-    quantized: {
-      ...matrixOf(shape),
-      positions: part.positions,
-      scales: { axis: 'tensor', values: Float32Array.of(scale) },
-    },
+    quantized: { ...matrixOf(shape), ...layered(trits), scales: { axis: 'tensor', values: Float32Array.of(scale) } },
     stats: {
-      entries: part.moments.entries,
-      kept,
-      sumSquares: part.moments.sumSquares,
-      quantizedSquares: scale * scale * kept,
-      dot: scale * magnitudes,
+      entries: moments.entries,
+      kept: positions.length,
+      trits: trits.map(({ length }) => length),
+      sumSquares: moments.sumSquares,
+      quantizedSquares: scale * scale * levels.squares,
+      dot: scale * levels.dot,
     },
   }
 }
 
-function sumMagnitudes(tau: Float32Array, positions: Uint32Array): number {
+/** As a QuantizedTensor holds them. */
+export function layered(trits: readonly Uint32Array[]): Pick<QuantizedTensor, 'positions' | 'finer'> {
+  const [positions, ...finer] = trits
+  if (positions === undefined) throw new Error('a tensor without layers')
+  return { positions, ...(finer.length > 0 ? { finer } : {}) }
+}
+
+function sumOf(magnitudes: Float32Array): number {
   let sum = 0
-  for (let i = 0; i < positions.length; i++) sum += Math.abs(tau[(positions[i] as number) & INDEX_MASK] as number)
+  for (let i = 0; i < magnitudes.length; i++) sum += magnitudes[i] as number
   return sum
 }
 
-function tensorScale(moments: Moments, kept: number, magnitudes: number, rule: ScaleRule): number {
+/** The least of some magnitudes; 0 of none. */
+export function leastOf(magnitudes: Float32Array): number {
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < magnitudes.length; i++) least = Math.min(least, magnitudes[i] as number)
+  return magnitudes.length === 0 ? 0 : least
+}
+
+function tensorScale(moments: Moments, { squares, dot }: Levels, rule: ScaleRule): number {
   switch (rule.kind) {
     case 'given':
       return rule.value
     case 'std':
       return rule.alpha * standardDeviation(moments)
     case 'norm':
-      return normScale(moments, kept, rule.factor)
+      return normScale(moments, squares, rule.factor)
     case 'mean':
-      return kept === 0 ? 0 : magnitudes / kept
+      return squares === 0 ? 0 : dot / squares
+    case 'between':
+      return squares === 0 ? 0 : Math.sqrt(normScale(moments, squares, rule.factor) * (dot / squares))
     case 'component':
+    case 'fit':
       throw new Error('component scales belong to a LoRA module')
   }
 }
 
-/** factor * |tau| / sqrt(kept): the norm of tau shared out evenly among the kept entries. */
-export function normScale(moments: Moments, kept: number, factor: number): number {
-  return kept === 0 ? 0 : factor * Math.sqrt(moments.sumSquares / kept)
+/** factor * |tau| / sqrt(squares), `squares` the sum of the levels squared: with factor 1 tau keeps its norm. */
+export function normScale(moments: Moments, squares: number, factor: number): number {
+  return squares === 0 ? 0 : factor * Math.sqrt(moments.sumSquares / squares)
 }
 
 /** Rounds to f32. Throws NOT_FINITE when the scale has left its range. */

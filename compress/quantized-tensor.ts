@@ -11,7 +11,17 @@ export interface QuantizedTensor {
    * A tensor therefore has fewer than 2^31 entries.
    */
   readonly positions: Uint32Array
+  /**
+   * Further layers of trits, each worth a third of the one before, in the same form as `positions`; absent for plain
+   * trits. The entry is the sum of its trits times their worth, times its scale; the last layer is worth 1.
+   */
+  readonly finer?: readonly Uint32Array[]
   readonly scales: Scales
+}
+
+/** What one trit of each of `layers` layers is worth, in scales: powers of three, the last one 1. */
+export function layerWorths(layers: number): number[] {
+  return Array.from({ length: layers }, (_, layer) => 3 ** (layers - 1 - layer))
 }
 
 /** Magnitudes of the non-zero trits: one for the tensor, one per row, or one per column. All finite and >= 0. */

@@ -174,19 +174,30 @@ class Expert {
     return new Uint8Array(bits.buffer)
   }
 
-  /** out = from + weight * tau: the scale times gain is rounded to f32, times weight again, then each sum. */
+  /**
+   * out = from + weight * tau, layer after layer: the scale times (worth times gain) is rounded to f32, times weight
+   * again, then each sum.
+   */
   async add(info: ContainerTensor, from: Float32Array, out: Float32Array, weight: number, signal?: AbortSignal) {
-    await this.container.decodeInto(info.name, { ...this.#addition(info, 'F32', weight), from, out }, signal)
+    for (const layer of this.container.layers.keys()) {
+      const target = { ...this.#addition(info, 'F32', weight, layer), from: layer === 0 ? from : out, out }
+      await this.container.decodeInto(info.name, target, signal, layer)
+    }
   }
 
-  #addition(info: ContainerTensor, dtype: ValueDtype, weight: number): Omit<AddTarget, 'from' | 'out'> {
-    const { axis, values } = this.#scales(info, weight)
+  #addition(info: ContainerTensor, dtype: ValueDtype, weight: number, layer = 0): Omit<AddTarget, 'from' | 'out'> {
+    const { axis, values } = this.#scales(info, weight, layer)
     return { operation: 'add', dtype, axis, pairs: interleave(f32Bits(values), f32Bits(negated(values))) }
   }
 
-  /** The weights as they are decoded, or undefined where the base does not allow it to be done part by part. */
+  /** Their sums are made in f32, over the whole tensor. */
+  get #isLayered(): boolean {
+    return this.container.layers.length > 1
+  }
+
+  /** The weights as they are decoded, or undefined where layers or the base do not allow it to be done part by part. */
   pieces(info: ContainerTensor, dtype: Dtype, signal?: AbortSignal): AsyncIterable<TritTarget> | undefined {
-    if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') return undefined
+    if (this.#isLayered || (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16')) return undefined
     const memory = (cells: number) => (dtype === 'F32' ? new Float32Array(cells) : new Uint16Array(cells))
     if (this.container.header.origin !== 'base') {
       const writing = this.#writing(info, this.#origin(), dtype)
@@ -225,20 +236,24 @@ class Expert {
 
   async delta(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
     const out = new Float32Array(elementCount(info.shape))
-    await this.#write(info, 0, 'F32', out, signal)
+    if (this.#isLayered) await this.add(info, out, out, 1, signal)
+    else await this.#write(info, 0, 'F32', out, signal)
     return out
   }
 
   /** In f32. */
   async weights(info: ContainerTensor, signal?: AbortSignal): Promise<Float32Array> {
     const out = new Float32Array(elementCount(info.shape))
-    if (this.container.header.origin !== 'base') await this.#write(info, this.#origin(), 'F32', out, signal)
+    const { origin } = this.container.header
+    if (origin !== 'base' && this.#isLayered) await this.add(info, out.fill(this.#origin()), out, 1, signal)
+    else if (origin !== 'base') await this.#write(info, this.#origin(), 'F32', out, signal)
     else await this.add(info, await this.#fromBase(info, (base, name) => base.read(name, signal)), out, 1, signal)
     return out
   }
 
   async encodedWeights(info: ContainerTensor, dtype: Dtype, signal?: AbortSignal): Promise<Uint8Array> {
-    if (dtype !== 'F16' && dtype !== 'BF16') return this.encode(await this.weights(info, signal), dtype)
+    if (this.#isLayered || (dtype !== 'F16' && dtype !== 'BF16'))
+      return this.encode(await this.weights(info, signal), dtype)
     const isFromBase = this.container.header.origin === 'base'
     if (isFromBase && this.#baseInfo(info)?.dtype !== dtype) return this.encode(await this.weights(info, signal), dtype)
     const out = new Uint16Array(elementCount(info.shape))
@@ -273,9 +288,10 @@ class Expert {
     return { operation: 'write', dtype, axis, pairs: interleave(plus, minus), zero }
   }
 
-  #scales(info: ContainerTensor, weight: number): Scales {
+  #scales(info: ContainerTensor, weight: number, layer = 0): Scales {
     const { axis, values } = this.container.tritScales(info.name)
-    return { axis, values: scaledBy(scaledBy(values, this.#gain), Math.fround(weight)) }
+    const worth = this.container.layers[layer] as number
+    return { axis, values: scaledBy(scaledBy(values, worth * this.#gain), Math.fround(weight)) }
   }
 
   /** Of a container whose origin is not the base. */

@@ -33,7 +33,7 @@ export interface TensorReport extends Fidelity {
    * out by order-0 information.
    */
   readonly bitsPerParameter: number
-  /** H(k) + k at the tensor's own density k. */
+  /** H(k) + k at the tensor's own density k, summed over its layers. */
   readonly boundBitsPerParameter: number
 }
 
@@ -72,7 +72,7 @@ export interface CompressionReport extends Fidelity {
   readonly bitsPerParameter: number
   /** Bits of everything but the lossless tensors, per ternary parameter. */
   readonly ternaryBitsPerParameter: number
-  /** H(k) + k: what the paper's coder needs at least. */
+  /** H(k) + k, summed over the layers of trits: what the paper's coder needs at least. */
   readonly boundBitsPerParameter: number
   /** ternaryBitsPerParameter / boundBitsPerParameter. */
   readonly ratioToBound: number
@@ -102,7 +102,7 @@ export function buildReport(input: ReportInput): CompressionReport {
   const density = fraction(kept, ternaryParameters)
   const originalBytes = plan.tensors.reduce((sum, info) => sum + byteCount(info), 0)
   const ternaryBits = 8 * (bytes.total - bytes.lossless)
-  const bound = boundBits(density)
+  const bound = layerBits({ entries: ternaryParameters, trits: sumByLayer(stats) })
   return {
     kind,
     origin: plan.origin,
@@ -171,7 +171,7 @@ function productFidelity(products: readonly ProductStats[]): Fidelity {
 }
 
 function tensorReports({ tensors, bytes }: ReportInput): TensorReport[] {
-  const information = tensors.map(({ stats }) => stats.entries * boundBits(fraction(stats.kept, stats.entries)))
+  const information = tensors.map(({ stats }) => stats.entries * layerBits(stats))
   const all = information.reduce((sum, bits) => sum + bits, 0)
   return tensors.map(({ name, stats }, i) => {
     const density = fraction(stats.kept, stats.entries)
@@ -182,10 +182,20 @@ function tensorReports({ tensors, bytes }: ReportInput): TensorReport[] {
       kept: stats.kept,
       density,
       bitsPerParameter: fraction(8 * bytes.trits * share, stats.entries),
-      boundBitsPerParameter: boundBits(density),
+      boundBitsPerParameter: layerBits(stats),
       ...fidelity({ ...stats, squares: stats.sumSquares }),
     }
   })
+}
+
+/** Order-0 entropy of all layers together, in bits per entry. */
+function layerBits({ entries, trits }: Pick<TensorStats, 'entries' | 'trits'>): number {
+  return trits.reduce((sum, nonZeros) => sum + boundBits(fraction(nonZeros, entries)), 0)
+}
+
+function sumByLayer(stats: readonly TensorStats[]): number[] {
+  const layers = Math.max(0, ...stats.map(({ trits }) => trits.length))
+  return Array.from({ length: layers }, (_, layer) => stats.reduce((sum, { trits }) => sum + (trits[layer] ?? 0), 0))
 }
 
 /** Order-0 entropy of trits of density k with fair signs, in bits: H(k) + k. */

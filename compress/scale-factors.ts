@@ -25,6 +25,11 @@ export function scaleFactors(product: number): readonly [a: number, b: number] {
   return best
 }
 
+/** The bf16 number that, for A and B alike, comes nearest to a product: half the bytes of two that differ. */
+export function equalFactors(product: number): number {
+  return roundToBf16(Math.sqrt(product))
+}
+
 /** Not a number where a or b has left the positive finite numbers, so that it never wins. */
 function errorOf([a, b]: readonly [number, number], product: number): number {
   const usable = a > 0 && b > 0 && Number.isFinite(a) && Number.isFinite(b)

@@ -6,9 +6,9 @@
 import { dtypeBytes } from '../tensors/dtype.ts'
 import { Candidates, type MomentLanes, type NonFinite, type TauPiece } from './kernels/tau-kernels.ts'
 import { tauKernels } from './kernels/tau-wasm.ts'
-import type { MaskRule, ScalablePart } from './quantize.ts'
+import { leastOf, type MaskRule, type ScalablePart } from './quantize.ts'
 import { type Moments, notFinite } from './statistics.ts'
-import { chooseBin, HIGH_BINS, keepCount, LOW_BINS, type Threshold, tensorThreshold } from './threshold.ts'
+import { chooseBin, HIGH_BINS, keepCount, LOW_BINS, magnitudeOf, type Threshold, tensorThreshold } from './threshold.ts'
 
 /** Where pieces come from; node/tau-pieces.ts reads them from files. */
 export interface TauSource {
@@ -26,18 +26,22 @@ const SAFETY = 10
 /** Density at which a sample has no room for a bound. */
 const MAX_SAMPLED_DENSITY = 0.9
 
-/** `index`: the tensor's place in its unit. Throws NOT_FINITE. */
+/** `index`: the tensor's place in its unit; `layers`: of trits that will be made. Throws NOT_FINITE. */
 export async function selectPieces(
   name: string,
   source: TauSource,
   mask: MaskRule,
   index: number,
+  layers = 1,
   signal?: AbortSignal,
 ): Promise<ScalablePart> {
   if (mask.scope === 'global') {
     const threshold = { thresholdBits: mask.thresholdBits, ties: mask.ties[index] as number }
     const { candidates, moments } = await collect(name, source, threshold.thresholdBits, signal)
-    return keep(name, candidates, threshold, moments)
+    return {
+      ...keep(name, candidates, threshold, { moments, layers }),
+      threshold: magnitudeOf(threshold.thresholdBits),
+    }
   }
   const wanted = keepCount(source.entries, mask.density)
   let found = await collect(name, source, await sampledBound(source, wanted, signal), signal, wanted)
@@ -46,7 +50,8 @@ export async function selectPieces(
     const exact = await exactBound(source, wanted, signal)
     found = await collect(name, source, exact, signal)
   }
-  return keep(name, found.candidates, thresholdAmong(found.candidates, wanted), found.moments)
+  const { moments } = found
+  return keep(name, found.candidates, thresholdAmong(found.candidates, wanted), { moments, layers })
 }
 
 interface Collected {
@@ -117,7 +122,7 @@ function keep(
   name: string,
   candidates: Candidates,
   { thresholdBits, ties }: Threshold,
-  moments: Moments,
+  { moments, layers }: { readonly moments: Moments; readonly layers: number },
 ): ScalablePart {
   const { entries, magnitudes } = candidates
   const values = new Float32Array(magnitudes.buffer, magnitudes.byteOffset, magnitudes.length)
@@ -128,12 +133,16 @@ function keep(
     const magnitude = magnitudes[i] as number
     if (magnitude < thresholdBits) continue
     if (magnitude === thresholdBits && tiesLeft-- <= 0) continue
-    entries[n++] = entries[i] as number
-    keptMagnitudes += values[i] as number
+    const value = values[i] as number
+    entries[n] = entries[i] as number
+    values[n++] = value
+    keptMagnitudes += value
   }
   const positions = entries.slice(0, n)
+  const threshold = leastOf(values.subarray(0, n))
+  const kept = layers === 1 ? {} : { magnitudes: values.slice(0, n) }
   giveBack(candidates)
-  return { name, moments, keptMagnitudes, positions }
+  return { name, moments, keptMagnitudes, positions, threshold, ...kept }
 }
 
 /** Memory of a finished tensor's candidates: fresh memory costs more than filling it. Up to 64 MiB stay. */

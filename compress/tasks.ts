@@ -121,7 +121,7 @@ async function quantizeUnit({
 }: UnitTask & { readonly rules: QuantizeRules }): Promise<UnitOutcome> {
   if (unit.kind === 'tensor') {
     const { name, location } = unit.tensor
-    const part = await withPieces(unit.tensor, (pieces) => selectPieces(name, pieces, rules.mask, 0))
+    const part = await withPieces(unit.tensor, (pieces) => selectPieces(name, pieces, rules.mask, 0, rules.layers))
     return { parts: [withTensorScale(part, location.shape, rules)], product: null }
   }
   const original = await loadFactors(unit)

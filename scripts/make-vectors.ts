@@ -21,14 +21,17 @@ function sha256(bytes: Uint8Array): string {
 
 /** FORMAT.md, section 11, entry by entry. */
 function reconstruct(tensor: TritSpec, { header, base, gain = 1 }: ValidCase): Uint8Array {
-  const { trits, scales, shape, name, dtype } = tensor
+  const { trits, finer = [], scales, shape, name, dtype } = tensor
   const cols = shape.at(-1) ?? 1
   const origin =
     header.origin === 'base' ? toF32(baseOf(name, header, base).bytes, baseOf(name, header, base).dtype) : undefined
   const values = Float32Array.from(trits, (trit, i) => {
     const group = scales.axis === 'tensor' ? 0 : scales.axis === 'row' ? Math.floor(i / cols) : i % cols
     const from = origin?.[i] ?? (header.origin === 'one' ? 1 : 0)
-    return trit === 0 ? from : Math.fround(from + trit * Math.fround(scales.values[group]! * gain))
+    return [trit, ...finer.map((layer) => layer[i]!)].reduce((value, one, layer) => {
+      const worth = 3 ** (finer.length - layer)
+      return one === 0 ? value : Math.fround(value + one * Math.fround(scales.values[group]! * (worth * gain)))
+    }, from)
   })
   return fromF32(values, dtype)
 }
@@ -43,7 +46,8 @@ function describeTensor(tensor: TensorSpec, one: ValidCase): Record<string, unkn
   if ('bytes' in tensor)
     return { name, dtype, shape, storage: 'lossless', bytes: tensor.bytes.length, sha256: sha256(tensor.bytes) }
   const bytes = reconstruct(tensor, one)
-  const trits = sha256(Uint8Array.from(Int8Array.from(tensor.trits)))
+  const layers = [tensor.trits, ...(tensor.finer ?? [])]
+  const trits = sha256(Uint8Array.from(layers.flatMap((layer) => [...Int8Array.from(layer)])))
   return { name, dtype, shape, storage: 'trits', bytes: bytes.length, sha256: sha256(bytes), trits_sha256: trits }
 }
 

@@ -16,7 +16,7 @@ export async function filePayload(path: string): Promise<PayloadSpool> {
     get size() {
       return size
     },
-    read: () => readFrom(file, size),
+    read: (start = 0, end = size) => readFrom(file, start, end),
     async close() {
       await file.close()
       await rm(path, { force: true })
@@ -31,9 +31,9 @@ async function writeFully(file: FileHandle, bytes: Uint8Array, position: number)
   }
 }
 
-async function* readFrom(file: FileHandle, size: number): AsyncIterable<Uint8Array> {
-  for (let position = 0; position < size; ) {
-    const buffer = new Uint8Array(Math.min(READ_BYTES, size - position))
+async function* readFrom(file: FileHandle, start: number, end: number): AsyncIterable<Uint8Array> {
+  for (let position = start; position < end; ) {
+    const buffer = new Uint8Array(Math.min(READ_BYTES, end - position))
     const { bytesRead } = await file.read(buffer, 0, buffer.length, position)
     if (bytesRead === 0) throw new Error('the payload file became shorter while it was read')
     yield buffer.subarray(0, bytesRead)

@@ -12,6 +12,8 @@ export interface LoraFactors {
   readonly a: Float32Array
   /** outFeatures x rank, row-major, as `lora_B.weight` holds it. */
   readonly b: Float32Array
+  /** Where they are not 1: how often each component (column of B times row of A) goes into the product. */
+  readonly weights?: Float64Array
 }
 
 /** A' as columns: column i is component i of A. The row-major bytes of A are already that. */

@@ -88,6 +88,7 @@ class Container:
         self.header = table.header
         self.base_names = table.base_names
         self.tensors = table.tensors
+        self.layers = table.layers
         self.codec, self._side_length, self._decode_frame = codec
         self._data = data
         self._trits = [t for t in table.tensors if t.storage != "lossless"]
@@ -96,26 +97,31 @@ class Container:
         self._place(table, payload_at, payload)
         self._scales = _assign_scales(self._trits, raw_scales)
         self._decoded: Dict[int, List[NonZeros]] = {}
-        self._sides: Dict[int, bytes] = {}
+        self._sides: Dict[Tuple[int, int], bytes] = {}  # by layer and tensor
 
     def _place(self, table: Table, payload_at: int, payload: int) -> None:
         cells = sum(t.rows * t.cols for t in self._trits)
-        if cells > FRAME_CELLS * len(table.frames):
+        if cells * len(self.layers) > FRAME_CELLS * len(table.frames):
             raise invalid("fewer frames than the trits take")
-        self._plan = plan_frames([(t.rows, t.cols) for t in self._trits])
+        one_layer = plan_frames([(t.rows, t.cols) for t in self._trits])
+        self._per_layer = len(one_layer)
+        self._plan = one_layer * len(self.layers)
         counts = [-(-t.bytes // CHUNK) for t in self._lossless]
-        lengths = table.frames + table.chunks
         if len(self._plan) != len(table.frames) or sum(counts) != len(table.chunks):
             raise invalid("frames or chunks are not those that the shapes take")
         if 0 in table.frames:
             raise invalid("a trit frame of no bytes")
+        frames, first = len(table.frames), self._per_layer
+        lengths = table.frames[:first] + table.chunks + table.frames[first:]
         if len(table.crcs) != len(lengths) or sum(lengths) != payload:
             raise invalid("checksums or lengths do not match the payload")
+        crcs = table.crcs[:first] + table.crcs[frames:] + table.crcs[first:frames]
         at, spans = payload_at, []
-        for length, crc in zip(lengths, table.crcs):
+        for length, crc in zip(lengths, crcs):
             spans.append(Span(at, at + length, crc))
             at += length
-        self._frames, rest = spans[: len(self._plan)], spans[len(self._plan) :]
+        behind = first + len(table.chunks)
+        self._frames, rest = spans[:first] + spans[behind:], spans[first:behind]
         self._chunks: Dict[str, List[Span]] = {}
         for tensor, count in zip(self._lossless, counts):
             self._chunks[tensor.name], rest = rest[:count], rest[count:]
@@ -132,19 +138,20 @@ class Container:
     def verify(self) -> None:
         """Reads and decodes everything; differences to a base are decoded as such."""
         for tensor in self._trits:
-            self.read_trits(tensor.name)
+            for layer in range(len(self.layers)):
+                self.read_trits(tensor.name, layer)
         for tensor in self._lossless:
             for i in range(len(self._chunks[tensor.name])):
                 self._chunk(tensor, i)
 
     # ---- trits ----
 
-    def read_trits(self, name: str) -> NonZeros:
-        """The non-zeros of a tensor: (flat index, +1 or -1), ascending."""
+    def read_trits(self, name: str, layer: int = 0) -> NonZeros:
+        """The non-zeros of one layer of a tensor: (flat index, +1 or -1), ascending."""
         index = self._index[name]
         found = []
-        for number, slices in enumerate(self._plan):
-            for position, piece in enumerate(slices):
+        for number in range(layer * self._per_layer, (layer + 1) * self._per_layer):
+            for position, piece in enumerate(self._plan[number]):
                 if piece.tensor == index:
                     decoded = self._frame(number)[position]
                     found.extend((piece.start + at, sign) for at, sign in decoded)
@@ -163,12 +170,15 @@ class Container:
             stored = self._stored(self._frames[number], f"trit frame {number}")
             body = self._read_sides(number, stored)
             parts = []
+            layer = number // self._per_layer
             for piece in self._plan[number]:
                 tensor = self._trits[piece.tensor]
-                if piece.tensor not in self._sides:  # it began in an earlier frame
-                    first = next(i for i, slices in enumerate(self._plan) if slices[-1].tensor == piece.tensor)
+                if (layer, piece.tensor) not in self._sides:  # it began in an earlier frame
+                    begin = layer * self._per_layer
+                    first = next(i for i in range(begin, number) if self._plan[i][-1].tensor == piece.tensor)
                     self._read_sides(first, self._stored(self._frames[first], f"trit frame {first}"))
-                parts.append(Part(tensor.rows, tensor.cols, piece.start, piece.cells, self._sides[piece.tensor]))
+                side = self._sides[layer, piece.tensor]
+                parts.append(Part(tensor.rows, tensor.cols, piece.start, piece.cells, side))
             decoded = self._decode_frame(stored[body:], parts)
             for part, found in zip(parts, decoded):
                 indices = {at for at, _ in found}
@@ -183,7 +193,7 @@ class Container:
             if piece.start == 0:
                 tensor = self._trits[piece.tensor]
                 length = self._side_length(stored, at, tensor.rows, tensor.cols)
-                self._sides[piece.tensor] = stored[at : at + length]
+                self._sides[number // self._per_layer, piece.tensor] = stored[at : at + length]
                 at += length
         return at
 
@@ -231,7 +241,8 @@ class Container:
         if tensor.storage == "lossless":
             reference = self._reference(tensor, base)
             return b"".join(self._chunk(tensor, i, reference) for i in range(len(self._chunks[name])))
-        found = self.read_trits(name)
+        # Before the base is asked for: a tensor may be damaged and want the base too.
+        found = [self.read_trits(name, layer) for layer in range(len(self.layers))]
         origin = self.header["origin"]
         size = DTYPES[tensor.dtype]
         if origin == "base":
@@ -242,9 +253,14 @@ class Container:
             value = 1.0 if origin == "one" else 0.0
             around = [value] * (tensor.rows * tensor.cols)
             out = bytearray(encode(value, tensor.dtype) * len(around))
-        for index, sign in found:
-            change = sign * round32(self.scale(name, index) * gain)
-            out[index * size : (index + 1) * size] = encode(round32(around[index] + change), tensor.dtype)
+        touched = set()
+        for worth, trits in zip(self.layers, found):
+            for index, sign in trits:
+                change = sign * round32(self.scale(name, index) * (worth * gain))
+                around[index] = round32(around[index] + change)
+                touched.add(index)
+        for index in touched:
+            out[index * size : (index + 1) * size] = encode(around[index], tensor.dtype)
         return bytes(out)
 
     def read_array(self, name: str, base: Optional[Base] = None, gain: float = 1.0):

@@ -13,6 +13,7 @@ MAX_DIMENSIONS = 64
 MAX_INTEGER = (1 << 53) - 1
 MAX_TRITS = (1 << 31) - 1
 MAX_LOSSLESS = 1 << 34
+MAX_LAYERS, MAX_WORTH = 8, 1 << 16
 
 DTYPES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F8_E4M3FNUZ": 1,
@@ -21,8 +22,8 @@ DTYPES = {
 FLOATING = ("F64", "F32", "F16", "BF16")
 STORAGES = ("lossless", "tensor", "row", "column")
 KEYS = set(
-    "kind origin base options metadata adapter_config base_names codec shared names type types references frames "
-    "chunks crcs".split()
+    "kind origin base options metadata adapter_config base_names codec shared names type types layers references "
+    "frames chunks crcs".split()
 )
 
 
@@ -52,6 +53,7 @@ class Table(NamedTuple):
     base_names: Dict[str, str]
     codec: int
     tensors: List[Tensor]
+    layers: List[int]
     frames: List[int]
     chunks: List[int]
     crcs: List[int]
@@ -77,10 +79,20 @@ def parse_table(data: bytes) -> Table:
         base_names=_base_names(root, names),
         codec=_integer(root.get("codec"), "codec", 255),
         tensors=_tensors(root, names),
+        layers=_layers(root),
         frames=_integers(root, "frames"),
         chunks=_integers(root, "chunks"),
         crcs=_integers(root, "crcs", (1 << 32) - 1),
     )
+
+
+def _layers(root: dict) -> List[int]:
+    if "layers" not in root:
+        return [1]
+    layers = _integers(root, "layers", MAX_WORTH)
+    if not 1 <= len(layers) <= MAX_LAYERS or layers[-1] < 1 or any(a <= b for a, b in zip(layers, layers[1:])):
+        raise invalid("layers is not 1 to 8 numbers, each smaller than the one before")
+    return layers
 
 
 # ---- JSON ----

@@ -20,9 +20,11 @@ def expectation(path):
 
 
 def dense_trits(container, tensor):
-    trits = bytearray(tensor.rows * tensor.cols)
-    for index, sign in container.read_trits(tensor.name):
-        trits[index] = sign & 0xFF
+    entries = tensor.rows * tensor.cols
+    trits = bytearray(entries * len(container.layers))
+    for layer in range(len(container.layers)):
+        for index, sign in container.read_trits(tensor.name, layer):
+            trits[layer * entries + index] = sign & 0xFF
     return bytes(trits)
 
 

@@ -37,6 +37,7 @@ export async function invalidCases(): Promise<InvalidCase[]> {
     ...versionCases(rice).map((one) => finish('CONTAINER_VERSION_UNSUPPORTED', 'open', one)),
     ...digestCases(rice).map((one) => finish('CHECKSUM_MISMATCH', 'open', one)),
     ...(await tableCases(rice)).map((one) => finish('CONTAINER_INVALID', 'open', one)),
+    ...layerCases(rice).map((one) => finish('CONTAINER_INVALID', 'open', one)),
     ...(await tableTextCases(rice)).map((one) => finish('CONTAINER_INVALID', 'open', one)),
     ...(await scalesCases(rice)).map((one) => finish('CONTAINER_INVALID', 'open', one)),
     finish('CODEC_UNKNOWN', 'open', ['codec-unknown', 'codec 200', withTable(rice, { codec: 200 })]),
@@ -181,6 +182,18 @@ async function tableCases(file: Uint8Array): Promise<Named[]> {
     }),
     named('column-null', 'a column that is null: an absent one is empty, null is not', { references: null }),
     named('references-too-many', 'two references for one lossless tensor', { references: [null, null] }),
+  ]
+}
+
+function layerCases(file: Uint8Array): Named[] {
+  return [
+    ['layers-none', 'no layers', withTable(file, { layers: [] })],
+    ['layers-rising', 'a layer worth more than the one before', withTable(file, { layers: [1, 3] })],
+    ['layers-equal', 'two layers of one worth', withTable(file, { layers: [3, 3] })],
+    ['layers-worth-zero', 'a layer worth nothing', withTable(file, { layers: [1, 0] })],
+    ['layers-worth-large', 'a layer worth 65537', withTable(file, { layers: [65537] })],
+    ['layers-too-many', 'nine layers', withTable(file, { layers: [9, 8, 7, 6, 5, 4, 3, 2, 1] })],
+    ['layers-more-than-frames', 'two layers and the frames of one', withTable(file, { layers: [3, 1] })],
   ]
 }
 

@@ -1,7 +1,8 @@
 /** Cases about trits and scales. */
 import { FRAME_CELLS } from '../../compress/codecs/frames.ts'
 import type { ContainerHeader } from '../../compress/container-table.ts'
-import { fromF32 } from '../../tensors/dtype.ts'
+import type { Scales } from '../../compress/quantized-tensor.ts'
+import { type Dtype, fromF32 } from '../../tensors/dtype.ts'
 import { LORA, one, perColumn, perRow, raw, trits, type ValidCase } from './case.ts'
 import { Random } from './random.ts'
 
@@ -178,6 +179,29 @@ export function gain(): ValidCase {
         perRow(random.bf16(5)),
         'F16',
       ),
+    ],
+  }
+}
+
+/** Three layers, several frames, lossless chunks in between. */
+export function layers(codec: ValidCase['codec']): ValidCase {
+  const random = new Random(14)
+  const layered = (name: string, shape: [number, number], scales: Scales, dtype: Dtype = 'F32') => {
+    const layer = (density: number) => random.trits(...shape, () => density)
+    return { ...trits(name, shape, layer(0.001), scales, dtype), finer: [layer(0.01), layer(0.1)] }
+  }
+  const ranks = random.bf16(8)
+  return {
+    name: `layers-${codec}`,
+    description: 'three layers of trits worth 9, 3 and 1 scales; the lossless tensor lies behind the first layer',
+    codec,
+    header: LORA,
+    gain: 0.9,
+    tensors: [
+      layered('m.lora_A.weight', [8, 300], perRow(ranks)),
+      raw('m.bias', 'F32', [30], fromF32(random.weights(30), 'F32')),
+      layered('m.lora_B.weight', [200, 8], perColumn(ranks), 'BF16'),
+      layered('over.two.frames', [700, 500], one(0.3), 'F16'),
     ],
   }
 }

@@ -1,9 +1,11 @@
 /** Downloads: stored files as they lie, reconstructed weights as virtual files, single tensors. */
 import { createHash } from 'node:crypto'
+import { containerPrefix } from '../../compress/container-prefix.ts'
 import { CompressError } from '../../compress/errors.ts'
 import { type Digest, isDigest, isRevision } from '../../registry/digest.ts'
 import { findFile, type ManifestFile, type RepoType } from '../../registry/manifest.ts'
 import type { Registry, Resolved } from '../../registry/registry.ts'
+import type { ByteSource } from '../../tensors/byte-source.ts'
 import { TensorError } from '../../tensors/errors.ts'
 import { safetensorsView } from '../../tensors/safetensors-view.ts'
 import type { TensorSource } from '../../tensors/tensor.ts'
@@ -40,8 +42,10 @@ export class Fetch {
     return this.#stored(resolved, request, file)
   }
 
-  container(request: FileRequest, signal?: AbortSignal): Promise<ServedFile> {
-    return this.file(request, CONTAINER_PATH, signal)
+  /** `layers`: only the first so many layers of trits. Throws PARAMETER_INVALID where there are not as many. */
+  async container(request: FileRequest, layers?: number, signal?: AbortSignal): Promise<ServedFile> {
+    const whole = await this.file(request, CONTAINER_PATH, signal)
+    return layers === undefined ? whole : firstLayers(whole, layers, signal)
   }
 
   /** One tensor as a safetensors file. Throws TENSOR_NOT_FOUND and what `file` throws. */
@@ -126,6 +130,38 @@ export class Fetch {
       await close()
       throw error
     }
+  }
+}
+
+/** The container's beginning under a head of its own; its tag follows from the whole and the number of layers. */
+async function firstLayers(whole: ServedFile, layers: number, signal?: AbortSignal): Promise<ServedFile> {
+  const { size, head, payload } = await containerPrefix(sourceOf(whole), layers, signal)
+  const { signedUrl: _whole, ...common } = whole
+  return {
+    ...common,
+    size,
+    tag: `sha256:${createHash('sha256').update(`layers\0${whole.tag}\0${layers}`).digest('hex')}`,
+    async *stream(start, end, signal) {
+      if (start < head.length) yield head.subarray(start, Math.min(end, head.length))
+      const from = payload.start + Math.max(0, start - head.length)
+      const to = payload.start + end - head.length
+      if (from < to) yield* whole.stream(from, to, signal)
+    },
+  }
+}
+
+function sourceOf(file: ServedFile): ByteSource {
+  return {
+    size: file.size,
+    async read(start, end, signal) {
+      const bytes = new Uint8Array(end - start)
+      let at = 0
+      for await (const piece of file.stream(start, end, signal ?? new AbortController().signal)) {
+        bytes.set(piece, at)
+        at += piece.length
+      }
+      return bytes
+    },
   }
 }
 

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { openContainer } from '../../compress/container-reader.ts'
+import { memorySource } from '../../tensors/byte-source.ts'
 import { download, startApi, upload } from './harness.ts'
 import { adapter, base, fineTune, json } from './models.ts'
 
@@ -101,6 +103,49 @@ function shrinkB(file: Uint8Array | undefined): Uint8Array {
   }
   return bytes
 }
+
+describe('the first layers of a compressed expert', () => {
+  const path = '/v1/experts/acme/summary/revisions/main/expert.tern'
+
+  test('are a container of their own, in ranges too', async () => {
+    const { api } = await withExpert()
+    const { body: whole } = await download(api, path).expect(200)
+    const { body: first } = await download(api, `${path}?layers=1`).expect(200)
+    expect(first.length).toBeLessThan(whole.length)
+    const container = await openContainer(memorySource(new Uint8Array(first)))
+    await container.verify()
+    expect(container.layers).toEqual([9])
+    for (const [start, end] of [
+      [0, 99],
+      [50, first.length - 1],
+      [first.length - 5, first.length - 1],
+    ]) {
+      const { body } = await download(api, `${path}?layers=1`).set('Range', `bytes=${start}-${end}`).expect(206)
+      expect(Buffer.compare(body, first.subarray(start, Number(end) + 1))).toBe(0)
+    }
+  })
+
+  test('have a tag of their own, unless they are all there are', async () => {
+    const { api } = await withExpert()
+    const tags = await Promise.all(
+      ['', '?layers=1', '?layers=2', '?layers=3'].map(
+        async (query) => (await api.request.head(path + query)).headers.etag,
+      ),
+    )
+    expect(new Set(tags.slice(0, 3)).size).toBe(3)
+  })
+
+  test.each([
+    ['0', 'REQUEST_INVALID'],
+    ['4', 'PARAMETER_INVALID'],
+    ['1.5', 'REQUEST_INVALID'],
+    ['all', 'REQUEST_INVALID'],
+  ])('cannot be %s of 3', async (layers, code) => {
+    const { api } = await withExpert()
+    const { body } = await api.request.get(`${path}?layers=${layers}`).expect(400)
+    expect(body.error.code).toBe(code)
+  })
+})
 
 describe('uploading a full fine-tune', () => {
   test('stores the difference to its base and gives whole weights back', async () => {

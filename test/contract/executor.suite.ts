@@ -11,7 +11,12 @@ import { randomFloats } from '../fixtures/random.ts'
 import { refusalOf } from '../fixtures/refusal.ts'
 import { tempModel } from '../fixtures/temp-model.ts'
 
-const RULES: QuantizeRules = { mask: { scope: 'tensor', density: 0.2 }, scale: { kind: 'component' }, gain: 1 }
+const RULES: QuantizeRules = {
+  mask: { scope: 'tensor', density: 0.2 },
+  scale: { kind: 'component' },
+  layers: 1,
+  gain: 1,
+}
 
 async function pairUnit(): Promise<PairUnit> {
   const source = await tempModel([

@@ -20,7 +20,7 @@ test('the table of the README repeats the measured sizes', () => {
   expect(shown.length).toBeGreaterThan(3)
   for (const [expert, density, ...numbers] of shown) {
     const row = measured.find(
-      (one) => one.expert === expert && one.density === density && one.codec === 'sgr' && one.preset === 'default',
+      (one) => one.expert === expert && one.density === density && one.codec === 'sgr' && one.preset === 'plain',
     )
     const columns = ['file_bytes', 'trits_bytes', 'golomb_bytes', 'trits_bits_per_entry', 'bound_bits_per_entry']
     expect(numbers, `${expert} ${density}`).toEqual(columns.map((column) => row?.[column]))

@@ -101,6 +101,7 @@ describe('a LoRA module', () => {
     const { a, b } = quantizePair({ module: 'm', a: 'a', b: 'b' }, original, factors, {
       mask: { scope: 'tensor', density },
       scale: { kind: 'component' },
+      layers: 1,
       gain,
     })
     expect(trits(a.quantized)).toEqual(vector.trits_a)

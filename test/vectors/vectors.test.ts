@@ -61,9 +61,10 @@ function baseSource(base: ValidExpectation['base']): TensorSource {
 }
 
 async function denseTrits(container: Container, name: string): Promise<Uint8Array> {
-  const { rows, cols, positions } = await container.readTrits(name)
-  const dense = new Int8Array(rows * cols)
-  for (const position of positions) dense[position & INDEX_MASK] = position >= SIGN_BIT ? -1 : 1
+  const { rows, cols, positions, finer = [] } = await container.readTrits(name)
+  const dense = new Int8Array(rows * cols * (1 + finer.length))
+  for (const [layer, trits] of [positions, ...finer].entries())
+    for (const position of trits) dense[layer * rows * cols + (position & INDEX_MASK)] = position >= SIGN_BIT ? -1 : 1
   return new Uint8Array(dense.buffer)
 }
 

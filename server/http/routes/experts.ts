@@ -18,12 +18,13 @@ const list = (description: string) =>
 
 /** Values are checked by the one place that knows them, compress/options.ts: hence strings here. */
 const optionsQuery = {
-  preset: option('default, or paper: the settings of ComPEFT'),
+  preset: option('balanced (default), small, faithful, or paper: the settings of ComPEFT'),
   density: option('fraction of entries kept, in (0, 1]'),
   alpha: option("ComPEFT's factor on sigma; goes with scale=std"),
   scope: option('global: one threshold for all tensors; tensor: one each'),
-  scale: option('std, norm or mean'),
-  transform: option('none, balance or svd: change of coordinates of LoRA factors before the threshold'),
+  scale: option('std, norm, mean or between (norm and mean)'),
+  transform: option('none, balance, svd or effect: change of coordinates of LoRA factors before the threshold'),
+  layers: option('layers of trits, 1 to 4: 1, 4, 13 or 40 magnitudes per entry'),
   gain: option('factor on every magnitude'),
   codec: option('sgr, rice or bitplane'),
   strict: option('1 refuses what would otherwise be a warning'),
@@ -37,6 +38,15 @@ const expertQuery = publishQuery.extend({
   base: option('base the expert was made from, as namespace/name[@revision]; a full fine-tune needs it'),
   retain: z.enum(['none', 'original']).default('none').describe('original: keep the uploaded weights too'),
   ...optionsQuery,
+})
+
+const containerQuery = z.object({
+  layers: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .optional()
+    .describe('only the first so many layers of trits: coarser, smaller'),
 })
 
 export const expertRoutes: readonly AnyRoute[] = [
@@ -75,11 +85,12 @@ export const expertRoutes: readonly AnyRoute[] = [
     tag: 'experts',
     summary: 'The compressed expert',
     params: revisionParams,
+    query: containerQuery,
     responses: FILE_RESPONSES,
-    errors: ['REPO_NOT_FOUND', 'REVISION_NOT_FOUND', 'RANGE_INVALID'],
+    errors: ['REPO_NOT_FOUND', 'REVISION_NOT_FOUND', 'RANGE_INVALID', 'PARAMETER_INVALID'],
     async handler(call) {
       const request = { repo: repoOf(call.params), ref: call.params.ref, type: 'expert', variant: {} } as const
-      return fileReply(call, await call.services.fetch.container(request, call.signal))
+      return fileReply(call, await call.services.fetch.container(request, call.query.layers, call.signal))
     },
   }),
 ]

@@ -66,8 +66,8 @@ describe('a compressed LoRA', () => {
   })
 
   test('keeps the norm of each product, and says so', async () => {
-    const { report, warnings } = await compress(await loraInput(), { density: 0.3 })
-    expect(report.product?.normRatio).toBeCloseTo(1, 3)
+    const { report, warnings } = await compress(await loraInput(), { density: 0.3, scale: 'norm' })
+    expect(report.product?.normRatio).toBeCloseTo(1, 2)
     expect(report.product?.cosine).toBeGreaterThan(0.5)
     expect(report.modules.map(({ module, lost }) => [module, lost])).toEqual([
       ['enc.0.q', null],
@@ -76,8 +76,8 @@ describe('a compressed LoRA', () => {
     expect(warnings).toEqual([])
   })
 
-  test('keeps its density in every tensor by default', async () => {
-    const { container } = await compress(await loraInput(), { density: 0.1 })
+  test('keeps its density in every tensor in coordinates that are not those of the effect', async () => {
+    const { container } = await compress(await loraInput(), { density: 0.1, transform: 'svd', layers: 1 })
     const kept = (await trits(container, 'base_model.model.enc.0.q.lora_B.weight')).filter((trit) => trit !== 0).length
     expect(kept).toBe(20)
   })
@@ -95,7 +95,7 @@ describe('a compressed LoRA', () => {
 
   test('records the options and the adapter configuration', async () => {
     const { container } = await compress(await loraInput(), { density: 0.25, gain: 1.5 })
-    expect(container.header.options).toMatchObject({ density: 0.25, gain: 1.5, transform: 'svd', scope: 'tensor' })
+    expect(container.header.options).toMatchObject({ density: 0.25, gain: 1.5, transform: 'effect', scope: 'global' })
   })
 
   test('grows with the gain', async () => {
@@ -232,12 +232,12 @@ describe('a compressed full fine-tune', () => {
     expect(signs.filter((sign) => sign !== 0).length).toBe(120)
   })
 
-  test('exceeds its norm by the factor 1.3 at densities up to 0.05', async () => {
+  test('exceeds its norm by the factor 1.3 at densities up to 0.05, by 1.15 above', async () => {
     const ratios = await Promise.all(
       [0.05, 0.06].map(async (density) => (await compress(await fullInput(), { density })).report.normRatio),
     )
     expect(ratios[0]).toBeCloseTo(1.3, 5)
-    expect(ratios[1]).toBeCloseTo(1, 5)
+    expect(ratios[1]).toBeCloseTo(1.15, 5)
   })
 })
 

@@ -14,6 +14,8 @@ import type { TensorInfo } from '../../../tensors/tensor.ts'
 /** One entry of {-1, 0, 1} per element of the shape. */
 export interface TritSpec extends TensorInfo {
   readonly trits: ArrayLike<number>
+  /** Of further layers. All tensors of a container have as many. */
+  readonly finer?: readonly ArrayLike<number>[]
   readonly scales: Scales
 }
 
@@ -36,10 +38,19 @@ export function oneScale(value: number): Scales {
   return { axis: 'tensor', values: Float32Array.of(value) }
 }
 
-export function quantized({ shape, trits, scales }: TritSpec): QuantizedTensor {
+export function quantized({ shape, trits, finer, scales }: TritSpec): QuantizedTensor {
+  const layers = finer === undefined ? {} : { finer: finer.map(positionsOf) }
+  return { ...matrixOf(shape), positions: positionsOf(trits), ...layers, scales }
+}
+
+function positionsOf(trits: ArrayLike<number>): Uint32Array {
   const positions: number[] = []
   for (let i = 0; i < trits.length; i++) if (trits[i] !== 0) positions.push(trits[i]! < 0 ? i + SIGN_BIT : i)
-  return { ...matrixOf(shape), positions: Uint32Array.from(positions), scales }
+  return Uint32Array.from(positions)
+}
+
+function layersOf(tensors: readonly TensorSpec[]): number {
+  return 1 + Math.max(0, ...tensors.map((tensor) => ('trits' in tensor ? (tensor.finer?.length ?? 0) : 0)))
 }
 
 export async function writeContainer(spec: ContainerSpec): Promise<FinishedContainer> {
@@ -56,6 +67,7 @@ export async function writeContainer(spec: ContainerSpec): Promise<FinishedConta
   const writer = new ContainerWriter(header, planned, {
     codec: codecByName(spec.codec ?? 'rice'),
     spool: memoryPayload(),
+    layers: layersOf(spec.tensors),
   })
   for (const tensor of spec.tensors) if ('trits' in tensor) await writer.addTrits(tensor.name, quantized(tensor))
   for (const tensor of spec.tensors)

@@ -3,19 +3,20 @@ import { type RawOptions, resolveOptions } from '../../../compress/options.ts'
 import { refusalOf } from '../../fixtures/refusal.ts'
 
 describe('default options', () => {
-  test('of a LoRA: svd gauge, a threshold per tensor, the norm of the product kept', () => {
+  test('of a LoRA: entries by their effect, 13 magnitudes, scales between least squares and the kept norm', () => {
     expect(resolveOptions('lora')).toEqual({
-      density: 0.1,
+      density: 0.17,
       alpha: null,
-      scope: 'tensor',
-      scale: 'norm',
-      transform: 'svd',
+      scope: 'global',
+      scale: 'between',
+      transform: 'effect',
+      layers: 3,
       gain: 1,
       include: [],
       exclude: [],
       strict: false,
       codec: 'sgr',
-      preset: 'default',
+      preset: 'balanced',
     })
   })
 
@@ -68,6 +69,25 @@ describe('given options', () => {
       scale: 'std',
       alpha: 1,
     })
+  })
+
+  test('of layers are 1 to 4', async () => {
+    expect(resolveOptions('full', { layers: '2' }).layers).toBe(2)
+    for (const layers of [0, 5, 1.5, 'two'])
+      expect(await refusalOf(() => resolveOptions('full', { layers }))).toMatchObject({ code: 'PARAMETER_INVALID' })
+  })
+
+  test('of several layers or the coordinates of the effect cannot have sigma for a scale', async () => {
+    for (const raw of [{ layers: 2 }, { transform: 'effect' }] satisfies RawOptions[])
+      expect(await refusalOf(() => resolveOptions('lora', { ...raw, scale: 'std' }))).toMatchObject({
+        code: 'PARAMETER_INVALID',
+      })
+  })
+
+  test('of a LoRA in other coordinates have a threshold per tensor', () => {
+    expect(resolveOptions('lora', { transform: 'svd' })).toMatchObject({ scope: 'tensor', scale: 'norm', layers: 3 })
+    expect(resolveOptions('lora', { alpha: 2 })).toMatchObject({ scope: 'tensor', layers: 1 })
+    expect(resolveOptions('lora', { preset: 'paper', transform: 'svd' })).toMatchObject({ scope: 'global' })
   })
 
   test('of alpha ask for sigma over the values as they were uploaded', () => {

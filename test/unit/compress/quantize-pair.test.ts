@@ -8,7 +8,12 @@ import { transformFactors } from '../../../compress/transforms/transform.ts'
 import { randomFloats } from '../../fixtures/random.ts'
 
 const NAMES = { module: 'm', a: 'm.lora_A.weight', b: 'm.lora_B.weight' }
-const COMPONENT: QuantizeRules = { mask: { scope: 'tensor', density: 0.3 }, scale: { kind: 'component' }, gain: 1 }
+const COMPONENT: QuantizeRules = {
+  mask: { scope: 'tensor', density: 0.3 },
+  scale: { kind: 'component' },
+  layers: 1,
+  gain: 1,
+}
 
 const MODULE: LoraFactors = {
   rank: 4,
@@ -110,7 +115,7 @@ describe('the sums over a product', () => {
 describe('a lost factor', () => {
   test('is named after a threshold that B does not reach', () => {
     const mask = { scope: 'global', thresholdBits: 0x3d00_0000, ties: [0, 0] } as const
-    const { product } = quantize({ mask, scale: { kind: 'std', alpha: 1 }, gain: 1 }, 'none')
+    const { product } = quantize({ mask, scale: { kind: 'std', alpha: 1 }, layers: 1, gain: 1 }, 'none')
     expect(lossOf(product)).toBe('lora_B')
   })
 

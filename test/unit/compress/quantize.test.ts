@@ -22,7 +22,7 @@ interface Setting {
 
 function quantize(scale: ScaleRule, setting: Setting = {}): QuantizedPart {
   const { gain = 1, density = 0.4, tau = TAU, shape = [tau.length] } = setting
-  const rules: QuantizeRules = { mask: { scope: 'tensor', density }, scale, gain }
+  const rules: QuantizeRules = { mask: { scope: 'tensor', density }, scale, layers: 1, gain }
   return withTensorScale(selectPart('t', tau, rules.mask, 0), shape, rules)
 }
 
@@ -69,6 +69,10 @@ describe('the scale of a tensor', () => {
     expect(scaleOf(quantize({ kind: 'mean' }))).toBe(2.5)
   })
 
+  test('between is the geometric mean of norm and mean', () => {
+    expect(scaleOf(quantize({ kind: 'between', factor: 1 }))).toBe(Math.fround(Math.sqrt(Math.sqrt(14.25 / 2) * 2.5)))
+  })
+
   test('given is taken as it is', () => {
     expect(scaleOf(quantize({ kind: 'given', value: 0.1 }))).toBe(Math.fround(0.1))
   })
@@ -97,6 +101,7 @@ describe('the sums over a tensor', () => {
     expect(stats).toEqual({
       entries: 5,
       kept: 3,
+      trits: [3],
       sumSquares: 14.25,
       quantizedSquares: q.reduce((sum, value) => sum + value * value, 0),
       dot: q.reduce((sum, value, i) => sum + value * TAU[i]!, 0),

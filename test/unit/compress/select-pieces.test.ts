@@ -58,11 +58,11 @@ describe('selecting from pieces', () => {
       for (const density of [0.001, 0.05, 0.3, 0.95, 1]) {
         const mask: MaskRule = { scope: 'tensor', density }
         const { tau: _, ...whole } = selectPart('w', tau, mask, 0)
-        expect(await selectPieces('w', sourceOf(tau, sampled), mask, 0)).toEqual(whole)
+        expect(await selectPieces('w', sourceOf(tau, sampled), mask, 0, 2)).toEqual(whole)
       }
       const mask: MaskRule = { scope: 'global', thresholdBits: 0x3eaa_aaab, ties: [7] }
       const { tau: _, ...whole } = selectPart('w', tau, mask, 0)
-      expect(await selectPieces('w', sourceOf(tau, sampled), mask, 0)).toEqual(whole)
+      expect(await selectPieces('w', sourceOf(tau, sampled), mask, 0, 2)).toEqual(whole)
     }
   })
 
