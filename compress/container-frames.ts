@@ -2,6 +2,7 @@
  * Trit frames as they are stored: the side information of each tensor that starts in the frame, then the codec's bytes.
  * FORMAT.md, "Trit frames".
  */
+import { concatenate } from './bytes/concatenate.ts'
 import { FRAME_CELLS, type FrameSlice } from './codecs/frames.ts'
 import type { EncodePart, FramePart, TritCodec } from './codecs/trit-codec.ts'
 import { CompressError } from './errors.ts'
@@ -17,16 +18,6 @@ export interface TritShape {
 /** The stored frame: the sides of the tensors that start in it, then `body`, which the codec made of `parts`. */
 export function joinStoredFrame(parts: readonly EncodePart[], body: Uint8Array): Uint8Array {
   return concatenate([...parts.filter(({ start }) => start === 0).map(({ side }) => side), body])
-}
-
-function concatenate(pieces: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
-  let offset = 0
-  for (const piece of pieces) {
-    whole.set(piece, offset)
-    offset += piece.length
-  }
-  return whole
 }
 
 export interface Sides {

@@ -7,6 +7,7 @@
 import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
 import { CompressError } from '../errors.ts'
+import { concatenate } from './concatenate.ts'
 import { FRAME_RAW_BYTES, listFrames } from './zstd-frame.ts'
 import { decodeFramePortable } from './zstd-portable.ts'
 
@@ -84,17 +85,6 @@ async function compressFrame(raw: Uint8Array, level: number): Promise<Uint8Array
 /** A Buffer's memory as an ordinary Uint8Array, whose `slice` copies. */
 function plain(buffer: Uint8Array): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
-}
-
-function concatenate(pieces: readonly Uint8Array[]): Uint8Array {
-  if (pieces.length === 1) return pieces[0]!
-  const whole = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
-  let offset = 0
-  for (const piece of pieces) {
-    whole.set(piece, offset)
-    offset += piece.length
-  }
-  return whole
 }
 
 function refused(what: string, cause: unknown): CompressError {

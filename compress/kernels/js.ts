@@ -6,7 +6,7 @@
  * NaN: hardware may give any payload, so every result that is NaN is stored as 0x7fc00000.
  */
 import { INDEX_MASK, SIGN_BIT } from '../quantized-tensor.ts'
-import type { Kernels, ScatterScales } from './kernels.ts'
+import type { Kernels } from './kernels.ts'
 
 const MAGNITUDE = 0x7fff_ffff
 const F32_INFINITY = 0x7f80_0000
@@ -23,7 +23,6 @@ export const jsKernels: Kernels = {
   histogramLow,
   select,
   marginals,
-  scatterAdd,
   matmulAdd,
 }
 
@@ -184,21 +183,6 @@ function marginals(
     colCounts[index - rowStart]!++
   }
   return { rowCounts, colCounts }
-}
-
-function scatterAdd(acc: Float32Array, offset: number, positions: Uint32Array, scales: ScatterScales): void {
-  const { axis, values, cols, first } = scales
-  const bits = bitsOf(acc)
-  for (let i = 0; i < positions.length; i++) {
-    const position = positions[i]!
-    const index = position & INDEX_MASK
-    const flat = first + index
-    const group = axis === 'tensor' ? 0 : axis === 'row' ? Math.floor(flat / cols) : flat % cols
-    const scale = values[group]!
-    const sum = acc[offset + index]! + (position >= SIGN_BIT ? -scale : scale)
-    if (Number.isNaN(sum)) bits[offset + index] = CANONICAL_NAN
-    else acc[offset + index] = sum
-  }
 }
 
 // ---- low rank ----

@@ -30,19 +30,6 @@ export interface Kernels {
   select(x: Float32Array, thresholdBits: number, ties: number): Uint32Array
   /** Non-zeros of each row and of each column of a rows x cols matrix. */
   marginals(positions: Uint32Array, rows: number, cols: number): { rowCounts: Uint32Array; colCounts: Uint32Array }
-  /**
-   * acc[offset + p] += sign * scale of p, for positions within [0, ...). `scaleOf` is one value, or one per row or
-   * column of the whole tensor; `first` is the flat tensor index of position 0, `cols` the tensor's columns.
-   */
-  scatterAdd(acc: Float32Array, offset: number, positions: Uint32Array, scales: ScatterScales): void
   /** out(m x n) += factor * a(m x k) . b(k x n), f32: products and sums rounded in k order, times factor, then added. */
   matmulAdd(out: Float32Array, a: Float32Array, b: Float32Array, m: number, k: number, n: number, factor: number): void
-}
-
-export interface ScatterScales {
-  readonly axis: 'tensor' | 'row' | 'column'
-  /** Already multiplied by gain and weight. */
-  readonly values: Float32Array
-  readonly cols: number
-  readonly first: number
 }

@@ -31,7 +31,6 @@ export function wasmKernels(): Kernels {
     histogramLow: (x, high, counts) => histogramLow(heap, x, high, counts),
     select: (x, thresholdBits, ties) => select(heap, x, thresholdBits, ties),
     marginals: (positions, rows, cols) => marginals(heap, positions, rows, cols),
-    scatterAdd: jsKernels.scatterAdd,
     matmulAdd: (out, a, b, m, k, n, factor) => matmulAdd(heap, out, a, b, m, k, n, factor),
   }
 }

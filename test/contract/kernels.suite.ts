@@ -213,26 +213,6 @@ export function kernelsSuite(name: string, make: () => Kernels): void {
       expect([...colCounts]).toEqual([2, 0, 2])
     })
 
-    describe('scatterAdd', () => {
-      const positions = Uint32Array.of(0, (3 | SIGN_BIT) >>> 0, 5)
-
-      test('adds one scale for all, with the sign of each position', () => {
-        const acc = new Float32Array(8).fill(1)
-        kernels.scatterAdd(acc, 2, positions, { axis: 'tensor', values: Float32Array.of(0.5), cols: 3, first: 0 })
-        expect([...acc]).toEqual([1, 1, 1.5, 1, 1, 0.5, 1, 1.5])
-      })
-
-      test('finds the row or column of a position from where the part starts in its tensor', () => {
-        const values = Float32Array.of(10, 20, 30, 40)
-        const byRow = new Float32Array(6)
-        kernels.scatterAdd(byRow, 0, positions, { axis: 'row', values, cols: 3, first: 4 })
-        expect([...byRow]).toEqual([20, 0, 0, -30, 0, 40])
-        const byColumn = new Float32Array(6)
-        kernels.scatterAdd(byColumn, 0, positions, { axis: 'column', values, cols: 3, first: 4 })
-        expect([...byColumn]).toEqual([20, 0, 0, -20, 0, 10])
-      })
-    })
-
     describe('matmulAdd', () => {
       test('adds factor times the product', () => {
         const out = Float32Array.of(1, 1, 1, 1)
